@@ -1,0 +1,90 @@
+/**
+ * What a training loop needs from the rest of the run, as blocking calls: its turns, the sum over all workers, the vote.
+ *
+ * The loop is synchronous on purpose: it owns a thread and a device and has nothing else to do. Behind this interface
+ * stands either one worker alone in its process (`solo-link.ts`: dry runs, tests, benchmarks) or the link to a coordinator
+ * and to peers (`../worker/`), which lives on another thread and never waits for this one.
+ */
+
+/** Half-open range of positions. */
+export interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A place among the workers, for one generation. */
+export interface Assignment {
+  readonly generation: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly step: number;
+  /** Positions whose chains this worker advances and keeps. */
+  readonly chains: Range;
+}
+
+/** A named tensor of a checkpoint, or the rows of it that one worker holds. `shape` is of the whole; `row` is where `data` begins on the first axis. */
+export interface StatePart {
+  readonly file: "model" | "optimizer" | "buffer";
+  readonly tensor: string;
+  readonly dtype: "F32" | "I32" | "U8";
+  readonly shape: readonly number[];
+  readonly row: number;
+  readonly data: Float32Array | Int32Array | Uint8Array;
+}
+
+export type Turn =
+  /** Take this place. `state` is what to start from: parts of a checkpoint, "fresh" for the seed's initial state, "keep" for what the loop holds. */
+  | { readonly kind: "generation"; readonly assignment: Assignment; readonly state: "fresh" | "keep" | readonly StatePart[] }
+  /** Compute this step on this slice of its global batch. The arrays are valid until the next turn. */
+  | {
+      readonly kind: "step";
+      readonly step: number;
+      readonly epoch: number;
+      readonly batchSize: number;
+      readonly positions: Range;
+      readonly ids: Uint32Array;
+      readonly labels: Int32Array;
+      /** uint8 [n,H,W,C] */
+      readonly images: Uint8Array;
+      readonly dataWaitMs: number;
+    }
+  | { readonly kind: "stop"; readonly outcome: "finished" | "asked" | "failed"; readonly reason: string };
+
+export interface Ballot {
+  readonly ok: boolean;
+  readonly fault: "none" | "collective" | "non-finite" | "engine";
+  readonly reason: string;
+  /** Of the parameters that the step was computed from. */
+  readonly checksum: bigint;
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly phasesMs: Readonly<Record<string, number>>;
+}
+
+export interface Verdict {
+  readonly commit: boolean;
+  readonly checkpoint: boolean;
+  readonly reason: string;
+}
+
+/** The all-reduce could not be finished: a peer is gone or the generation is over. The step will come again. */
+export class CollectiveInterrupted extends Error {
+  override readonly name = "CollectiveInterrupted";
+}
+
+export interface Link {
+  /** Waits for what to do next. */
+  next(): Turn;
+  /** Tells that the assignment's state is in place. */
+  ready(assignment: Assignment): void;
+  /** Memory that `sum` can work in without a copy (shared with the link's thread). */
+  allocate(numFloats: number): Float32Array;
+  /** Starts summing a range of allocated memory over all workers, in place; ranges are summed in the order they were started. */
+  startSum(values: Float32Array): void;
+  /** Waits for all sums started. Throws CollectiveInterrupted. */
+  finishSums(): void;
+  vote(ballot: Ballot): Verdict;
+  /** Hands this worker's part of a checkpoint over; the data is copied before the call returns. */
+  save(parts: readonly StatePart[]): void;
+  /** Says what the loop is doing, for heartbeats and status. Cheap. */
+  phase(name: string): void;
+}
