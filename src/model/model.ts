@@ -1,0 +1,57 @@
+/**
+ * A classifier as the rest of the program sees it: parameters in one flat vector, and passes over a batch.
+ *
+ * All parameters live in one float32 vector, so that the all-reduce, the optimizer, the EMA, a checksum and a checkpoint are
+ * each one operation on one array. `bind` lays them out for the engine once per update; inner loops (attack, sampling) then
+ * run input-gradient passes that never compute a weight's gradient and free activations as they go.
+ */
+import type { Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import type { Precision } from "../engine/ops.js";
+
+export interface Parameter {
+  /** Dotted path, for example `stage2.0.conv1.weight`; the name in checkpoints. */
+  readonly name: string;
+  /** Filters are [kh,kw,cin,cout], linear weights [in,out]. */
+  readonly shape: readonly number[];
+  /** Where it begins in the flat vector. */
+  readonly offset: number;
+  readonly size: number;
+  /** Whether weight decay applies: weights yes, biases and norms no. */
+  readonly decay: boolean;
+}
+
+/** dL/dlogits [B,K] from logits [B,K], for a loss that is a sum over samples. */
+export type Head = (logits: Tensor2D) => Tensor2D;
+
+export interface Model {
+  readonly parameters: readonly Parameter[];
+  readonly numParameters: number;
+  /** [H,W,C] */
+  readonly inputShape: readonly [number, number, number];
+  readonly numClasses: number;
+  /** Initial values, a function of the seed alone. */
+  initial(seed: bigint): Float32Array;
+  /** Lays the parameters (flat, float32) out for passes in a precision. Dispose the result when they change. */
+  bind(parameters: Tensor1D, precision: Precision): BoundModel;
+}
+
+export interface BoundModel {
+  /** x [B,H,W,C], float32 in [0,1] -> logits [B,K], float32. Keeps nothing. */
+  logits(x: Tensor4D): Tensor2D;
+  /** dL/dx [B,H,W,C] in float32, and the logits it was computed at. No weight gradients. */
+  inputGradient(x: Tensor4D, head: Head): { logits: Tensor2D; gradient: Tensor4D };
+  /** A forward pass that keeps what its backward needs. */
+  forward(x: Tensor4D): Pass;
+  dispose(): void;
+}
+
+export interface Pass {
+  readonly logits: Tensor2D;
+  /**
+   * Writes dL/dparameters (float32, flat) over `into`, from the last layer to the first, and frees what was kept.
+   * `onReady(from, to)` is called as soon as a range of `into` has its final values; the ranges cover it all.
+   */
+  backward(dLogits: Tensor2D, into: Float32Array, onReady?: (from: number, to: number) => void): void;
+  /** For a pass whose backward is not wanted. */
+  dispose(): void;
+}
