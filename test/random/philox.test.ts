@@ -156,14 +156,24 @@ describe("distribution", () => {
   });
 
   it("is uncorrelated across position, step, purpose, inner step, seed and the halves of a pair", () => {
-    const other: Partial<RowKey>[] = [{ position: 6 }, { step: 4 }, { purpose: PURPOSE.attackStart }, { inner: 1 }, { seed: 8n }, { seed: 7n + (1n << 32n) }];
+    const other: Partial<RowKey>[] = [
+      { position: 6 },
+      { step: 4 },
+      { purpose: PURPOSE.attackStart },
+      { inner: 1 },
+      { seed: 8n },
+      { seed: 7n + (1n << 32n) },
+    ];
     for (const fill of [fillUniform, fillNormal]) {
       const values = new Float32Array(n);
       fill(values, at());
       for (const change of other) {
         const changed = new Float32Array(n);
         fill(changed, at(change));
-        expect(Math.abs(correlation(values, changed)), JSON.stringify(change, (_, v: unknown) => String(v))).toBeLessThan(within);
+        expect(
+          Math.abs(correlation(values, changed)),
+          JSON.stringify(change, (_, v: unknown) => String(v)),
+        ).toBeLessThan(within);
       }
       const even = values.filter((_, i) => i % 2 === 0);
       const odd = values.filter((_, i) => i % 2 === 1);
