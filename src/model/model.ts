@@ -29,6 +29,8 @@ export interface Model {
   /** [H,W,C] */
   readonly inputShape: readonly [number, number, number];
   readonly numClasses: number;
+  /** Multiply-accumulates of one sample's forward pass; an input-gradient pass costs about twice that, an update three times. */
+  readonly macsPerSample: number;
   /** Initial values, a function of the seed alone. */
   initial(seed: bigint): Float32Array;
   /** Lays the parameters (flat, float32) out for passes in a precision. Dispose the result when they change. */

@@ -1,0 +1,22 @@
+/** An elementwise activation. It keeps its input, which every kind's derivative can be computed from. */
+import { type Activation, ops } from "../../engine/ops.js";
+import type { BoundLayer, LayerBuilder } from "../layer.js";
+
+export function activation(kind: Activation): LayerBuilder {
+  const bound: BoundLayer = {
+    forward(x, kept) {
+      const y = ops().activation(x, kind);
+      kept.forInput(x);
+      return y;
+    },
+    backward(dy, kept) {
+      const x = kept.take();
+      const dx = ops().activationGrad(x, dy, kind);
+      x.dispose();
+      dy.dispose();
+      return dx;
+    },
+    dispose() {},
+  };
+  return (inputShape) => ({ parameters: [], outputShape: inputShape, macsPerSample: 0, bind: () => bound });
+}

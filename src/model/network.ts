@@ -1,0 +1,123 @@
+/**
+ * A model out of layers: normalisation, then a sequence that ends in logits, over one flat vector of parameters.
+ *
+ * Passes run outside of `tf.tidy` and free every tensor themselves as soon as nothing needs it; a caller who wraps one in a
+ * tidy loses nothing, except that a `Pass` must not outlive the tidy it began in.
+ */
+
+import type { Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
+import type { Precision } from "../engine/ops.js";
+import { invariant } from "../util/error.js";
+import { GradientSink } from "./gradient-sink.js";
+import { initialise } from "./initialise.js";
+import { Kept } from "./kept.js";
+import type { BoundLayer, BoundParameter, LayerBuilder } from "./layer.js";
+import { checkNormalisation, type InputNormalisation, Normalise } from "./layers/normalise.js";
+import type { BoundModel, Head, Model, Parameter, Pass } from "./model.js";
+
+export interface NetworkOptions {
+  readonly inputShape: readonly [number, number, number];
+  readonly numClasses: number;
+  readonly input: InputNormalisation;
+  /** From normalised images to logits. */
+  readonly layers: LayerBuilder;
+}
+
+export function createNetwork(options: NetworkOptions): Model {
+  const { inputShape, numClasses, input } = options;
+  checkNormalisation(input, inputShape[2]);
+  const body = options.layers(inputShape);
+  invariant(
+    body.outputShape.length === 1 && body.outputShape[0] === numClasses,
+    `a network for ${numClasses} classes ends in [${body.outputShape}]`,
+  );
+
+  let numParameters = 0;
+  const parameters = body.parameters.map(({ name, shape, decay }): Parameter => {
+    const size = shape.reduce((product, length) => product * length, 1);
+    const offset = numParameters;
+    numParameters += size;
+    return { name, shape, offset, size, decay };
+  });
+
+  function initial(seed: bigint): Float32Array {
+    const values = new Float32Array(numParameters);
+    body.parameters.forEach((spec, index) => {
+      const { offset, size } = parameters[index] as Parameter;
+      initialise(values.subarray(offset, offset + size), spec.initial, { seed, index });
+    });
+    return values;
+  }
+
+  function bind(values: Tensor1D, precision: Precision): BoundModel {
+    invariant(values.size === numParameters, `${values.size} values for a model of ${numParameters} parameters`);
+    const bound = parameters.map(({ shape, offset, size }): BoundParameter => {
+      const flat = tf.slice(values, [offset], [size]);
+      const value = tf.reshape(flat, [...shape]);
+      flat.dispose();
+      return { value, offset, size };
+    });
+    return new BoundNetwork(new Normalise(input, precision), body.bind(bound, precision), numParameters);
+  }
+
+  return { parameters, numParameters, inputShape, numClasses, macsPerSample: body.macsPerSample, initial, bind };
+}
+
+class BoundNetwork implements BoundModel {
+  readonly #normalise: Normalise;
+  readonly #body: BoundLayer;
+  readonly #numParameters: number;
+
+  constructor(normalise: Normalise, body: BoundLayer, numParameters: number) {
+    this.#normalise = normalise;
+    this.#body = body;
+    this.#numParameters = numParameters;
+  }
+
+  logits(x: Tensor4D): Tensor2D {
+    return this.#run(x, new Kept("logits"));
+  }
+
+  inputGradient(x: Tensor4D, head: Head): { logits: Tensor2D; gradient: Tensor4D } {
+    const kept = new Kept("input");
+    const logits = this.#run(x, kept);
+    const dLogits = tf.tidy(() => head(logits));
+    const dNormalised = this.#body.backward(dLogits, kept, { sink: null, input: true });
+    invariant(dNormalised, "no input gradient came back");
+    return { logits, gradient: this.#normalise.backward(dNormalised) as Tensor4D };
+  }
+
+  forward(x: Tensor4D): Pass {
+    const kept = new Kept("update");
+    const logits = this.#run(x, kept);
+    const body = this.#body;
+    const numParameters = this.#numParameters;
+    let pending = true;
+    return {
+      logits,
+      backward(dLogits, into, onReady) {
+        invariant(pending, "a pass has one backward");
+        invariant(into.length === numParameters, `room for ${into.length} of ${numParameters} gradients`);
+        pending = false;
+        const sink = new GradientSink(into, onReady);
+        body.backward(dLogits.clone(), kept, { sink, input: false })?.dispose();
+        invariant(sink.begin === 0, `gradients 0..${sink.begin} were never written`);
+        kept.dispose();
+      },
+      dispose() {
+        pending = false;
+        kept.dispose();
+      },
+    };
+  }
+
+  dispose(): void {
+    this.#normalise.dispose();
+    this.#body.dispose();
+  }
+
+  #run(x: Tensor4D, kept: Kept): Tensor2D {
+    return this.#body.forward(this.#normalise.forward(x), kept) as Tensor2D;
+  }
+}
