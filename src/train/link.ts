@@ -6,11 +6,10 @@
  * and to peers (`../worker/`), which lives on another thread and never waits for this one.
  */
 
-/** Half-open range of positions. */
-export interface Range {
-  readonly from: number;
-  readonly to: number;
-}
+import type { StatePart } from "../checkpoint/state-part.js";
+import type { Range } from "../util/range.js";
+
+export type { Range, StatePart };
 
 /** A place among the workers, for one generation. */
 export interface Assignment {
@@ -20,16 +19,6 @@ export interface Assignment {
   readonly step: number;
   /** Positions whose chains this worker advances and keeps. */
   readonly chains: Range;
-}
-
-/** A named tensor of a checkpoint, or the rows of it that one worker holds. `shape` is of the whole; `row` is where `data` begins on the first axis. */
-export interface StatePart {
-  readonly file: "model" | "optimizer" | "buffer";
-  readonly tensor: string;
-  readonly dtype: "F32" | "I32" | "U8";
-  readonly shape: readonly number[];
-  readonly row: number;
-  readonly data: Float32Array | Int32Array | Uint8Array;
 }
 
 export type Turn =

@@ -1,0 +1,45 @@
+/**
+ * Stochastic gradient Langevin dynamics on the energy: x <- x - a dE/dx + s N(0, I), kept in [0,1] (Welling & Teh 2011; JEM).
+ *
+ * With `clampGradient` the move before noise is bounded pixel by pixel, the
+ * proximal form of JEM++ (Yang & Ji 2021). Noise is drawn per (step, inner step, position): a chain's path does not depend
+ * on which worker advances it.
+ */
+import type { Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
+import type { SamplerConfig } from "../config/schema.js";
+import { type NoiseKey, ops } from "../engine/ops.js";
+import { energyHead } from "../model/heads.js";
+import type { BoundModel, Head } from "../model/model.js";
+
+export interface SgldInput {
+  readonly model: BoundModel;
+  readonly config: Pick<SamplerConfig, "stepSize" | "noise" | "clampGradient">;
+  readonly steps: number;
+  /** Where noise is drawn from; `inner` counts Langevin steps from `firstStep` on. */
+  readonly key: Omit<NoiseKey, "inner">;
+  readonly firstStep?: number;
+  /** The energy that the chains descend: E(x) by default, E(x,y) for class-conditional chains. */
+  readonly energy?: Head;
+}
+
+/** Advances chains [n,H,W,C] by `steps`; the start is disposed, the caller disposes the result. */
+export function advanceChains(start: Tensor4D, input: SgldInput): Tensor4D {
+  const { model, config, steps, key, firstStep = 0 } = input;
+  const energy = input.energy ?? energyHead();
+  let current = start;
+  for (let step = 0; step < steps; step++) {
+    const { logits, gradient } = model.inputGradient(current, energy);
+    const next = tf.tidy(() => {
+      const scaled = tf.mul(gradient, -config.stepSize);
+      const move = config.clampGradient === null ? scaled : tf.clipByValue(scaled, -config.clampGradient, config.clampGradient);
+      const drifted = tf.add(current, move);
+      if (config.noise === 0) return tf.clipByValue(drifted, 0, 1);
+      const noise = ops().noise("normal", { ...key, inner: firstStep + step }, current.shape.slice(1));
+      return tf.clipByValue(tf.add(drifted, tf.mul(noise, config.noise)), 0, 1);
+    }) as Tensor4D;
+    tf.dispose([current, logits, gradient]);
+    current = next;
+  }
+  return current;
+}
