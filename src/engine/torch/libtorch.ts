@@ -1,0 +1,29 @@
+/**
+ * What `build.mjs` finds and makes, as types: build.mjs is plain JavaScript because it runs before TypeScript is compiled.
+ */
+
+export interface Libtorch {
+  /** Where it was found: a folder that was named, Debian's package, or the torch of a Python installation. */
+  readonly kind: "named" | "debian" | "python";
+  /** For example `1.13.1`. */
+  readonly version: string;
+  readonly includeDirs: readonly string[];
+  readonly libDirs: readonly string[];
+  /** _GLIBCXX_USE_CXX11_ABI that it was compiled with. */
+  readonly abi: 0 | 1;
+  /** Whether its CUDA library lies beside it. */
+  readonly cuda: boolean;
+}
+
+export type LibtorchSearch = { readonly ok: true; readonly libtorch: Libtorch } | { readonly ok: false; readonly reason: string };
+
+export type BridgeBuild =
+  | { readonly ok: true; readonly path: string; readonly libtorch: Libtorch; readonly reused: boolean; readonly seconds: number }
+  | { readonly ok: false; readonly reason: string; readonly hint: string };
+
+/** The functions of build.mjs. */
+export interface BuildModule {
+  findLibtorch(options?: { folder?: string | undefined; env?: NodeJS.ProcessEnv }): LibtorchSearch;
+  buildBridge(options?: { log?: (line: string) => void; folder?: string | undefined; env?: NodeJS.ProcessEnv }): BridgeBuild;
+  compilerVersion(env?: NodeJS.ProcessEnv): string | undefined;
+}
