@@ -100,7 +100,12 @@ const samplerSchema = z.strictObject({
   steps: z.int().nonnegative().default(20).describe("Langevin steps for each training step"),
   stepSize: z.number().positive().default(1).describe("factor of the energy's input gradient"),
   noise: z.number().nonnegative().default(0.01).describe("standard deviation of the noise of each step, in pixels"),
-  clampGradient: z.number().positive().nullable().default(null).describe("largest move of one pixel in one step before noise (proximal SGLD); null for none"),
+  clampGradient: z
+    .number()
+    .positive()
+    .nullable()
+    .default(null)
+    .describe("largest move of one pixel in one step before noise (proximal SGLD); null for none"),
   reinit: z.number().min(0).max(1).default(0.05).describe("share of chains that start anew"),
   start: z.enum(["uniform", "gaussian", "class-gaussian"]).default("class-gaussian"),
   every: z.int().positive().default(1).describe("generative terms are on in every n-th step"),
@@ -131,7 +136,11 @@ const optimizerSchema = z.strictObject({
   momentum: z.number().min(0).max(1).default(0.9).describe("sgd: Nesterov momentum"),
   betas: z.tuple([z.number(), z.number()]).default([0.9, 0.999]),
   epsilon: z.number().positive().default(1e-8),
-  weightDecay: z.number().nonnegative().default(0).describe("sgd: L2 added to the gradient; adam: decoupled (AdamW). Not on biases and norms"),
+  weightDecay: z
+    .number()
+    .nonnegative()
+    .default(0)
+    .describe("sgd: L2 added to the gradient; adam: decoupled (AdamW). Not on biases and norms"),
   clipNorm: z.number().positive().nullable().default(null).describe("largest L2 norm of the whole gradient; null for none"),
   ema: z.number().min(0).max(1).default(0).describe("decay of the averaged weights used for evaluation; 0 for none"),
   schedule: z
@@ -154,7 +163,10 @@ const optimizerSchema = z.strictObject({
 });
 
 export const configSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]*$/).default("experiment"),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]*$/)
+    .default("experiment"),
   seed: z.int().nonnegative().default(1),
   epochs: z.number().positive().default(1).describe("passes over the data; may be a fraction"),
   data: dataSchema,
@@ -179,7 +191,7 @@ export const configSchema = z.strictObject({
   evaluate: z
     .strictObject({
       samples: z.int().positive().default(1000).describe("test samples attacked"),
-      attack: attackSchema.prefault({ steps: 20 }),
+      attack: attackSchema.extend({ steps: z.int().nonnegative().default(20) }).prefault({}),
       generated: z.int().nonnegative().default(500).describe("fresh chains"),
       freshSteps: z.int().positive().default(200).describe("Langevin steps of a fresh chain"),
     })

@@ -1,0 +1,48 @@
+/**
+ * A YAML text as a layer of settings: the plain tree, and line and column of every key and value. Broken YAML and keys
+ * written twice are errors with their position.
+ */
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import { IsoergError } from "../util/error.js";
+import { type Layer, type Origin, type Path, pathKey } from "./layers.js";
+
+/**
+ * @param file how the text's file is called in messages
+ * @throws IsoergError CONFIG for text that is not YAML, or whose top is not a mapping.
+ */
+export function parseYamlLayer(text: string, file: string): Layer {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const at = (offset: number): Origin => {
+    const { line, col } = lines.linePos(offset);
+    return { kind: "file", file, line, column: col };
+  };
+  const broken = document.errors[0];
+  if (broken !== undefined) {
+    const { line, col } = lines.linePos(broken.pos[0]);
+    throw new IsoergError("CONFIG", `${file}:${line}:${col}: ${broken.message}`, { hint: "the file must be YAML", cause: broken });
+  }
+  if (document.contents !== null && !isMap(document.contents)) {
+    throw new IsoergError("CONFIG", `${file}:1:1: expected settings of the form 'key: value'`, { hint: "see isoerg train --help" });
+  }
+
+  const keys = new Map<string, Origin>();
+  const values = new Map<string, Origin>();
+  const visit = (node: Node | null | undefined, path: Path): void => {
+    if (node === null || node === undefined || isAlias(node)) return;
+    if (node.range) values.set(pathKey(path), at(node.range[0]));
+    if (isMap<Node, Node>(node)) {
+      for (const { key, value } of node.items) {
+        const child = [...path, isScalar(key) ? String(key.value) : String(key)];
+        if (key.range) keys.set(pathKey(child), at(key.range[0]));
+        if (key.range) values.set(pathKey(child), at(key.range[0])); // for values that have no place of their own
+        visit(value, child);
+      }
+    } else if (isSeq<Node>(node)) {
+      for (const [i, item] of node.items.entries()) visit(item, [...path, i]);
+    }
+  };
+  visit(document.contents, []);
+  const tree: unknown = document.toJS() ?? {};
+  return { tree, keys, values };
+}
