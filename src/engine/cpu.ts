@@ -13,6 +13,7 @@ import { portableOps } from "./portable.js";
 registerOps("cpu", portableOps);
 
 export async function startCpu(): Promise<Engine> {
+  tf.enableProdMode(); // only silences TensorFlow.js's advice about other backends
   if (!(await tf.setBackend("cpu"))) {
     throw new IsoergError("ENGINE", "engine cpu: TensorFlow.js could not start its cpu backend", { hint: "run `npm ci` again" });
   }
