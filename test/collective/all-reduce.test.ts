@@ -1,0 +1,149 @@
+/** The sum over all ranks: one suite, every transport. The oracle is a float64 sum that knows nothing of rings. */
+import { describe, expect, it } from "vitest";
+import { allReduce } from "../../src/collective/all-reduce.js";
+import { adoptSummable, allocateSummable, summableView } from "../../src/collective/reduce.js";
+import { SumQueue } from "../../src/collective/sum-queue.js";
+import { at, ringKinds } from "./rings.js";
+
+/** Deterministic, in [-1, 1), different on every rank. */
+function someValues(length: number, rank: number): Float32Array {
+  let state = (rank + 1) * 0x9e3779b9;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+
+function sumInFloat64(vectors: readonly Float32Array[]): Float64Array {
+  return Float64Array.from(at(vectors, 0), (_, i) => vectors.reduce((sum, vector) => sum + (vector[i] as number), 0));
+}
+
+function expectSum(results: readonly Float32Array[], inputs: readonly Float32Array[]): void {
+  const expected = sumInFloat64(inputs);
+  const first = at(results, 0);
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) worst = Math.max(worst, Math.abs((first[i] as number) - (expected[i] as number)));
+  // Each of the world size - 1 additions rounds a value below the world size once.
+  expect(worst).toBeLessThanOrEqual(inputs.length * inputs.length * 2 ** -24);
+  for (const result of results) expect(sameBits(result, first)).toBe(true);
+}
+
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  return Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
+}
+
+const chunkLength = 1024;
+
+describe.each(ringKinds)("all-reduce over $name", ({ open }) => {
+  describe.each([1, 2, 3, 4])("among %i", (worldSize) => {
+    // Nothing, fewer values than ranks, odd, a chunk, segments of unequal length, several chunks a segment.
+    it.each([0, 1, 3, 64, 1023, 1024, 4097, 5 * chunkLength * worldSize + 13])(
+      "sums %i values, the same bits everywhere",
+      async (length) => {
+        await using ring = await open({ worldSize });
+        const inputs = ring.ranks.map(({ place }) => someValues(length, place.rank));
+        const results = inputs.map((values) => values.slice());
+        await Promise.all(
+          ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength })),
+        );
+        if (length === 0) expect(results.every((values) => values.length === 0)).toBe(true);
+        else expectSum(results, inputs);
+      },
+    );
+  });
+
+  it("sums a long vector by the ring also when it is cut into chunks of one value", async () => {
+    await using ring = await open({ worldSize: 3 });
+    const inputs = ring.ranks.map(({ place }) => someValues(9001, place.rank));
+    const results = inputs.map((values) => values.slice());
+    await Promise.all(ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength: 7 })));
+    expectSum(results, inputs);
+  });
+
+  it("works in shared memory, with and without the kernel", async () => {
+    await using ring = await open({ worldSize: 2 });
+    const inputs = ring.ranks.map(({ place }) => someValues(20_001, place.rank));
+    const memory = allocateSummable(20_010);
+    adoptSummable(memory);
+    const results = [summableView(memory, 20_001, 5), new Float32Array(new SharedArrayBuffer(20_001 * 4))];
+    results.forEach((values, rank) => {
+      values.set(at(inputs, rank));
+    });
+    await Promise.all(ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength })));
+    expectSum(results, inputs);
+  });
+
+  it("gives the values back for good: they may be overwritten as soon as it has resolved", async () => {
+    await using ring = await open({ worldSize: 3 });
+    for (const length of [10, 30_000]) {
+      const inputs = ring.ranks.map(({ place }) => someValues(length, place.rank));
+      const results = await Promise.all(
+        ring.ranks.map(async (transport, rank) => {
+          const values = at(inputs, rank).slice();
+          await allReduce(transport, values, { step: length, bucket: 0, chunkLength });
+          const result = values.slice();
+          values.fill(Number.NaN);
+          return result;
+        }),
+      );
+      expectSum(results, inputs);
+    }
+  });
+
+  it("sums many buckets in the order in which they were started", async () => {
+    await using ring = await open({ worldSize: 3 });
+    const lengths = [50, 12_000, 1, 0, 30_000, 7];
+    const inputs = ring.ranks.map(({ place }) => lengths.map((length, bucket) => someValues(length, place.rank + 10 * bucket)));
+    const results = inputs.map((buckets) => buckets.map((values) => values.slice()));
+    const finished: number[] = [];
+    await Promise.all(
+      ring.ranks.map(async (transport, rank) => {
+        const queue = new SumQueue(transport);
+        at(results, rank).forEach((values, bucket) => {
+          void queue.start(values, { step: 3, bucket }).then(() => {
+            if (rank === 0) finished.push(bucket);
+          });
+        });
+        await queue.finish();
+      }),
+    );
+    expect(finished).toEqual([0, 1, 2, 3, 4, 5]);
+    lengths.forEach((length, bucket) => {
+      if (length === 0) return;
+      expectSum(
+        results.map((buckets) => at(buckets, bucket)),
+        inputs.map((buckets) => at(buckets, bucket)),
+      );
+    });
+  });
+
+  it("names both sides when ranks sum different vectors", async () => {
+    await using ring = await open({ worldSize: 2 });
+    const outcomes = await Promise.allSettled(
+      ring.ranks.map((transport, rank) => allReduce(transport, new Float32Array(10 + rank), { step: 4, bucket: 2 })),
+    );
+    const reasons = outcomes.map((outcome) => (outcome.status === "rejected" ? String(outcome.reason) : "resolved"));
+    expect(reasons.join("\n")).toMatch(/rank [01] sent step 4 bucket 2 .* was due/);
+  });
+
+  it("ends on every rank when one of them is gone in the middle", async () => {
+    await using ring = await open({ worldSize: 4, timeoutMs: 20_000 });
+    const sums = ring.ranks
+      .filter(({ place }) => place.rank !== 2)
+      .map((transport) => allReduce(transport, new Float32Array(100_000), { step: 1, bucket: 0, chunkLength }));
+    ring.kill(2);
+    for (const outcome of await Promise.allSettled(sums)) {
+      expect(outcome.status).toBe("rejected");
+      expect(String(outcome.status === "rejected" && outcome.reason)).toMatch(/is gone/);
+    }
+  });
+
+  it("ends with the signal's reason", async () => {
+    await using ring = await open({ worldSize: 2 });
+    const controller = new AbortController();
+    const sum = allReduce(at(ring.ranks, 0), new Float32Array(100_000), { step: 1, bucket: 0, signal: controller.signal });
+    controller.abort(new Error("generation 8 has begun"));
+    await expect(sum).rejects.toThrow("generation 8 has begun");
+    await expect(at(ring.ranks, 0).receive()).rejects.toThrow("generation 8 has begun");
+  });
+});
