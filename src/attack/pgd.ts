@@ -20,6 +20,7 @@ export interface AttackInput {
   /** Clean samples [n,H,W,C] in [0,1]; stay the caller's. */
   readonly x: Tensor4D;
   readonly labels: Int32Array;
+  readonly numClasses: number;
   readonly config: AttackConfig;
   /** Where random starts are drawn from; `inner` counts restarts. */
   readonly key: Omit<NoiseKey, "inner">;
@@ -28,7 +29,7 @@ export interface AttackInput {
 /** Adversarial samples [n,H,W,C], the strongest of `config.restarts` starts for each sample. The caller disposes them. */
 export function pgd(input: AttackInput): Tensor4D {
   const { model, x, labels, config } = input;
-  const target = createTarget(config.target, labels);
+  const target = createTarget(config.target, labels, input.numClasses);
   let best = attackOnce(input, target, 0);
   if (config.restarts > 1) {
     let strength = strengthOf(model, best, target);
@@ -42,6 +43,7 @@ export function pgd(input: AttackInput): Tensor4D {
       strength = strength.map((value, i) => Math.max(value, candidateStrength[i] ?? value));
     }
   }
+  target.dispose();
   assertInBall(x, best, config);
   return best;
 }

@@ -1,0 +1,28 @@
+/** Where a step's time goes: milliseconds of each phase, measured by laps. */
+export interface PhaseClock {
+  /** Ends the phase under way and begins another. */
+  begin(phase: string): void;
+  /** Ends the last phase and returns all of them. */
+  finish(): Record<string, number>;
+}
+
+/** `announce` is told of each phase as it begins. */
+export function createPhaseClock(announce: (phase: string) => void, now: () => number = () => performance.now()): PhaseClock {
+  const phases: Record<string, number> = {};
+  let current: { name: string; since: number } | undefined;
+  const end = (at: number): void => {
+    if (current) phases[current.name] = (phases[current.name] ?? 0) + at - current.since;
+  };
+  return {
+    begin(phase) {
+      const at = now();
+      end(at);
+      current = { name: phase, since: at };
+      announce(phase);
+    },
+    finish() {
+      end(now());
+      return phases;
+    },
+  };
+}

@@ -1,0 +1,53 @@
+/**
+ * The gradient of one step on its way to the sum over all workers: flat, in memory shared with the link, with the step's
+ * figures behind it, so that one all-reduce carries both.
+ *
+ * A backward pass writes from the last layer to the first. As soon as a bucket's worth is final its sum is started, while the
+ * layers before it are still being computed.
+ */
+import type { Figures } from "../objective/objective.js";
+import { invariant } from "../util/error.js";
+import type { Link } from "./link.js";
+
+/** Room for the figures of a step. */
+const MAX_FIGURES = 64;
+/** 1 MiB: large enough that a message's cost vanishes, small enough that sums start early. */
+const BUCKET_FLOATS = 256 * 1024;
+
+export class Gradient {
+  /** dL/dparameters: this worker's share before the sums, the whole after them. */
+  readonly values: Float32Array;
+  readonly #link: Link;
+  readonly #memory: Float32Array;
+  /** Where the part begins whose sum has been started. */
+  #started = 0;
+  #keys: readonly string[] = [];
+
+  constructor(numParameters: number, link: Link) {
+    this.#link = link;
+    this.#memory = link.allocate(numParameters + MAX_FIGURES);
+    this.values = this.#memory.subarray(0, numParameters);
+  }
+
+  /** Begins a step with its figures, which are complete before the backward pass. */
+  begin(figures: Figures): void {
+    this.#keys = Object.keys(figures);
+    invariant(this.#keys.length <= MAX_FIGURES, `${this.#keys.length} figures in one step`);
+    this.#memory.set(Object.values(figures), this.values.length);
+    this.#started = this.values.length + this.#keys.length;
+  }
+
+  /** Says that `values` is final from `from` to where the last call began. */
+  readonly ready = (from: number): void => {
+    if (from > 0 && this.#started - from < BUCKET_FLOATS) return;
+    this.#link.startSum(this.#memory.subarray(from, this.#started));
+    this.#started = from;
+  };
+
+  /** Waits for all sums and returns the figures over the global batch. */
+  finish(): Record<string, number> {
+    invariant(this.#started === 0, "some gradients were never ready");
+    this.#link.finishSums();
+    return Object.fromEntries(this.#keys.map((key, i) => [key, this.#memory[this.values.length + i] as number]));
+  }
+}
