@@ -3,8 +3,9 @@
  * start from. It runs on any backend that has the kernels; on `cpu` it is exact and slow. Nothing here knows bfloat16:
  * `toPrecision` hands the same storage back.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { invariant } from "../util/error.js";
 import type { EngineOps } from "./ops.js";
 import { activation, activationGrad } from "./portable/activation.js";

@@ -3,8 +3,9 @@
  * download libtensorflow from outside the package registry, so neither is required). They differ from the other engines in
  * one way that matters here: a convolution knows only "valid" and "same", so images are padded first.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError } from "../util/error.js";
 import type { Engine } from "./engine.js";
 import { hostMemory } from "./host-memory.js";
@@ -24,10 +25,10 @@ const packages = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];
 /** Starts TensorFlow's native library. Throws IsoergError ENGINE where it is not installed or has no such device. */
 export async function startTensorflow({ device, threads }: { device: string; threads: number }): Promise<Engine> {
   const gpu = /^cuda(?::(\d+))?$/.exec(device);
-  if (gpu?.[1] !== undefined) process.env["CUDA_VISIBLE_DEVICES"] = gpu[1];
-  if (device === "cpu") process.env["CUDA_VISIBLE_DEVICES"] = "";
-  process.env["TF_NUM_INTRAOP_THREADS"] = String(threads); // read when the library is loaded
-  process.env["TF_CPP_MIN_LOG_LEVEL"] ??= "2";
+  if (gpu?.[1] !== undefined) process.env.CUDA_VISIBLE_DEVICES = gpu[1];
+  if (device === "cpu") process.env.CUDA_VISIBLE_DEVICES = "";
+  process.env.TF_NUM_INTRAOP_THREADS = String(threads); // read when the library is loaded
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
   const name = await load();
   tf.enableProdMode();
   if (!(await tf.setBackend("tensorflow"))) {

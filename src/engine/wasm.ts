@@ -11,6 +11,7 @@ import type { Engine } from "./engine.js";
 import { hostMemory } from "./host-memory.js";
 import { registerOps } from "./ops.js";
 import { portableOps } from "./portable.js";
+import { groupNormalisation } from "./wasm/group-norm.js";
 import { heapView } from "./wasm/heap.js";
 import { registerKernels } from "./wasm/kernels.js";
 
@@ -18,10 +19,16 @@ registerKernels();
 
 registerOps("wasm", {
   ...portableOps,
+  ...groupNormalisation,
 
   conv2d(x, filter, bias, { stride, padding }) {
     const geometry = { x, filter: filter as tf.Tensor4D, strides: stride, pad: padding };
     return tf.fused.conv2d(bias === null ? geometry : { ...geometry, bias });
+  },
+
+  spatialMean(x) {
+    const [batch, height, width, channels] = x.shape;
+    return tf.tidy(() => tf.reshape(tf.avgPool(x, [height, width], 1, "valid"), [batch, channels]));
   },
 
   readInto(x, target) {

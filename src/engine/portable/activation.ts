@@ -2,8 +2,9 @@
  * The activations and their derivatives in TensorFlow.js operations. Each derivative is taken at the activation's input x,
  * in a form that neither overflows nor cancels for large |x|.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Activation } from "../ops.js";
 
 /** y = f(x), elementwise. */

@@ -4,8 +4,9 @@
  * Padding is a number of pixels on each side, as PyTorch counts it; sizes that the stride does not divide are cut at the
  * far side. The filter's gradient has no function in the core API, only a kernel, so it is called by that name.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor, Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { ConvGeometry, EngineOps } from "../ops.js";
 
 type Shape4D = [number, number, number, number];

@@ -4,8 +4,9 @@
  * With n = H W C/groups values in a group: mean = (1/n) sum x, rstd = 1 / sqrt((1/n) sum (x - mean)^2 + epsilon),
  * xhat = (x - mean) rstd, y = gamma xhat + beta. Both statistics are kept as [B, groups].
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor, Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { EngineOps } from "../ops.js";
 
 /** [B,H,W,C] as [B, H W, groups, C/groups]: a group's values are then axes 1 and 3. */

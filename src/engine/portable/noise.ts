@@ -2,8 +2,9 @@
  * Noise drawn on the host: each row of the result is the Philox stream of its own position, so that the values depend on
  * the key alone, never on which worker draws them or beside which other rows.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { NoiseKey } from "../ops.js";
 import { fillNormalRows, fillUniformRows } from "../random/philox.js";
 

@@ -8,8 +8,9 @@
  * Input gradient: dx[i] = sum over u of dy[(i + pad - u) / s] f[u], for those u that make it whole. Pixels with the same
  * i mod s (a phase) meet the same u, so that each phase is a plain convolution of dy with those taps of f, flipped.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { interleave, type Phase, swapBatchAndChannels } from "./heap.js";
 
 type Shape4D = readonly [number, number, number, number];
@@ -24,6 +25,7 @@ export interface Geometry {
 
 /** dL/df [kh,kw,cin,cout] from x [B,H,W,cin] and dy [B,O,P,cout]. */
 export function filterGradient(x: Tensor4D, dy: Tensor4D, filterShape: Shape4D, { stride, padTop, padLeft }: Geometry): Tensor4D {
+  if (x.size === 0 || dy.size === 0) return tf.zeros([...filterShape]);
   return tf.tidy(() => {
     const [, height, width] = x.shape;
     const [, outHeight, outWidth] = dy.shape;
@@ -76,6 +78,11 @@ function convolve(x: Tensor4D, filter: Tensor4D, vertical: Margin, horizontal: M
   const [top, bottom] = cut(vertical);
   const [left, right] = cut(horizontal);
   const [batch, height, width, channels] = x.shape;
+  if (top + bottom >= height || left + right >= width) {
+    // nothing of x is seen: the result is all margin
+    const outSize = (size: number, margin: Margin, taps: number) => size + margin[0] + margin[1] - dilation * (taps - 1);
+    return tf.zeros([batch, outSize(height, vertical, filter.shape[0]), outSize(width, horizontal, filter.shape[1]), filter.shape[3]]);
+  }
   const whole = top + bottom + left + right === 0;
   const seen = whole ? x : tf.slice(x, [0, top, left, 0], [batch, height - top - bottom, width - left - right, channels]);
   const pad = [[0, 0], added(vertical), added(horizontal), [0, 0]] as tf.backend_util.ExplicitPadding;

@@ -2,9 +2,10 @@
  * The few data movements that TensorFlow.js's wasm backend is slow at (it moves one value at a time through general index
  * arithmetic), written as loops over its heap. Views of the heap are taken after the last allocation: growing moves it.
  */
-import * as tf from "@tensorflow/tfjs-core";
-import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
+
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
+import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 
 type Shape4D = readonly [number, number, number, number];
 
@@ -18,7 +19,7 @@ export function heapView(x: Tensor): Float32Array {
 }
 
 /** A tensor whose values are whatever the heap holds there. */
-function uninitialised(shape: Shape4D): Tensor4D {
+export function uninitialised(shape: Shape4D): Tensor4D {
   const info = backend().makeOutput([...shape], "float32");
   return tf.engine().makeTensorFromTensorInfo(info) as Tensor4D;
 }

@@ -2,8 +2,9 @@
  * Puts the convolution's gradients in place as kernels of the wasm backend, so that the core API and every gradient that
  * TensorFlow.js itself derives use them: the filter gradient, which that backend lacks, and the input gradient, which it has slow.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { KernelFunc, NamedAttrMap, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { filterGradient, type Geometry, inputGradient } from "./convolution-gradients.js";
 
 type Shape4D = [number, number, number, number];
@@ -17,13 +18,13 @@ export function registerKernels(): void {
 
 const backpropFilter: KernelFunc = ({ inputs, attrs }) => {
   const { x, dy } = inputs as { x: Tensor4D; dy: Tensor4D };
-  const filterShape = attrs?.["filterShape"] as Shape4D;
+  const filterShape = attrs?.filterShape as Shape4D;
   return filterGradient(x, dy, filterShape, geometry(x.shape, filterShape, attrs));
 };
 
 const backpropInput: KernelFunc = ({ inputs, attrs }) => {
   const { dy, filter } = inputs as { dy: Tensor4D; filter: Tensor4D };
-  const inputShape = attrs?.["inputShape"] as Shape4D;
+  const inputShape = attrs?.inputShape as Shape4D;
   return inputGradient(dy, filter, inputShape, geometry(inputShape, filter.shape, attrs));
 };
 
