@@ -4,7 +4,7 @@
  * `toPrecision` hands the same storage back.
  */
 
-import type { Tensor } from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { invariant } from "../util/error.js";
 import type { EngineOps } from "./ops.js";
@@ -30,10 +30,7 @@ export const portableOps: EngineOps = {
 
   spatialMeanGrad(dy, inputShape) {
     const [batch = 0, height = 0, width = 0, channels = 0] = inputShape;
-    return tf.tidy(() => {
-      const share = tf.div(dy, height * width);
-      return tf.tile(tf.reshape(share, [batch, 1, 1, channels]), [1, height, width, 1]);
-    });
+    return tf.tidy(() => tf.mul<Tensor4D>(tf.reshape(dy, [batch, 1, 1, channels]), tf.fill([...inputShape], 1 / (height * width))));
   },
 
   readInto(x, target) {
