@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 export const layers = [
   ["util"],
   ["config"],
-  ["engine", "data", "collective", "checkpoint", "security"],
+  ["engine", "data", "collective", "checkpoint", "wire", "security"],
   ["model", "sampler", "attack", "objective", "optimizer"],
   ["train"],
   ["worker", "coordinator"],
