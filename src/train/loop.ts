@@ -1,0 +1,115 @@
+/**
+ * The training loop, from the first step to the last: the program's centre.
+ *
+ * It runs alone on its thread, in one of N workers, and sees the others only through `link`: what to do next, the sum over all
+ * workers, the vote. A step that does not commit leaves no trace; it comes again, on the same samples, with the same noise.
+ */
+import type { Config } from "../config/schema.js";
+import { createAugmentation } from "../data/augment.js";
+import type { ClassGaussians } from "../data/class-gaussians.js";
+import { numSteps } from "../data/plan.js";
+import type { SampleShape } from "../data/samples.js";
+import { createModel } from "../model/create.js";
+import { createObjective } from "../objective/objective.js";
+import { globalNorm } from "../optimizer/clip.js";
+import { progressOf } from "../optimizer/schedule.js";
+import { ReplayBuffer } from "../sampler/replay-buffer.js";
+import { createStart } from "../sampler/start.js";
+import { createPhaseClock } from "./clock.js";
+import { Gradient } from "./gradient.js";
+import { type Ballot, CollectiveInterrupted, type Link, type Turn } from "./link.js";
+import { TrainingState } from "./state.js";
+import { computeStep } from "./step.js";
+
+export interface TrainOptions {
+  readonly config: Config;
+  readonly data: { readonly shape: SampleShape; readonly numClasses: number; readonly numSamples: number };
+  /** For chains that start from Gaussians. */
+  readonly gaussians: ClassGaussians | null;
+  readonly link: Link;
+}
+
+/** Trains until the link says stop, and returns why. The engine must have been started. */
+export function train({ config, data, gaussians, link }: TrainOptions): Extract<Turn, { kind: "stop" }> {
+  const seed = BigInt(config.seed);
+  const shape = [data.shape.height, data.shape.width, data.shape.channels] as const;
+  const { numClasses } = data;
+  const totalSteps = numSteps({ numSamples: data.numSamples, batchSize: config.data.batchSize }, config.epochs);
+  const objective = createObjective(config.objective);
+  const generative = objective.views.has("generated") && config.sampler.chains > 0;
+  const start = generative && createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) });
+  const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape }) : null;
+  const augment = createAugmentation({ ...config.data.augment, shape: data.shape, seed });
+  const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed });
+  const gradient = new Gradient(state.model.numParameters, link);
+  const statistics = link.allocate(16);
+
+  /** Sums a few numbers over all workers and waits for them. */
+  const sumOverWorkers = (values: Float32Array): void => {
+    const memory = statistics.subarray(0, values.length);
+    memory.set(values);
+    link.startSum(memory);
+    link.finishSums();
+    values.set(memory);
+  };
+
+  for (;;) {
+    const turn = link.next();
+    if (turn.kind === "stop") {
+      state.dispose();
+      return turn;
+    }
+    if (turn.kind === "generation") {
+      buffer?.assign(turn.assignment.chains);
+      if (typeof turn.state === "object") state.restore(turn.state);
+      link.ready(turn.assignment);
+      continue;
+    }
+
+    // A single training step.
+    const { step, batchSize } = turn;
+    const clock = createPhaseClock(link.phase);
+    clock.begin("data");
+    const positions = Int32Array.from({ length: turn.labels.length }, (_, i) => turn.positions.from + i);
+    const images = augment(turn.images, { step, positions });
+    const chains = buffer && step % config.sampler.every === 0 ? buffer.take(step) : null;
+    const progress = progressOf(step, totalSteps);
+    let advanced: Float32Array | null = null;
+    let gradientNorm = 0;
+    let ballot: Pick<Ballot, "ok" | "fault" | "reason" | "metrics">;
+    try {
+      const clean = { images, labels: turn.labels, positions, total: batchSize };
+      const input = { step, progress, config, seed, shape, numClasses, clean, chains, ...state.bound(), objective, gradient, clock, sumOverWorkers };
+      advanced = computeStep(input).chains;
+      clock.begin("reduce");
+      const figures = gradient.finish();
+      gradientNorm = globalNorm(gradient.values);
+      ballot = judge({ ...figures, "gradient-norm": gradientNorm, "learning-rate": state.optimizer.learningRate(progress) });
+    } catch (error) {
+      ballot = faultOf(error);
+    }
+
+    // All workers apply the update, or none does.
+    clock.begin("vote");
+    const phasesMs = { wait: turn.dataWaitMs, ...clock.finish() };
+    const checksum = step % config.checkpoint.checksumEvery === 0 ? state.checksum() : 0n;
+    const verdict = link.vote({ ...ballot, checksum, phasesMs });
+    if (!verdict.commit) continue;
+    state.apply({ gradient: gradient.values, gradientNorm, progress });
+    if (chains && advanced) buffer?.store(chains, advanced);
+    if (verdict.checkpoint) link.save(state.save());
+  }
+}
+
+/** A step counts when its loss and its gradient are numbers. The sums are the same on every worker, and so is this. */
+function judge(metrics: Record<string, number>): Pick<Ballot, "ok" | "fault" | "reason" | "metrics"> {
+  const bad = Object.entries(metrics).filter(([, value]) => !Number.isFinite(value));
+  if (bad.length === 0) return { ok: true, fault: "none", reason: "", metrics };
+  const names = bad.map(([name, value]) => `${name} = ${value}`).join(", ");
+  return { ok: false, fault: "non-finite", reason: `the step's figures are not finite: ${names}`, metrics };
+}
+
+function faultOf(error: unknown): Pick<Ballot, "ok" | "fault" | "reason" | "metrics"> {
+  const reason = error instanceof Error ? error.message : String(error);
+  return { ok: false, fault: error instanceof CollectiveInterrupted ? "collective" : "engine", reason, metrics: {} };
+}

@@ -1,0 +1,133 @@
+/**
+ * All that a training is, between two steps: parameters, optimizer, replay buffer. What is here is what a checkpoint holds;
+ * everything else (plan, schedules, random streams) is a function of the configuration and the step.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import type { Tensor1D } from "@tensorflow/tfjs-core";
+import type { StatePart } from "../checkpoint/state-part.js";
+import type { Config } from "../config/schema.js";
+import { ops } from "../engine/ops.js";
+import type { BoundModel, Model } from "../model/model.js";
+import { createOptimizer, type Optimizer, type Update } from "../optimizer/optimizer.js";
+import type { ReplayBuffer } from "../sampler/replay-buffer.js";
+import { checksum } from "../util/checksum.js";
+import { IsoergError } from "../util/error.js";
+
+export class TrainingState {
+  readonly model: Model;
+  readonly optimizer: Optimizer;
+  readonly buffer: ReplayBuffer | null;
+  readonly #precision: Config["precision"];
+  #parameters: Tensor1D;
+  #bound: { inner: BoundModel; update: BoundModel } | undefined;
+  readonly #host: Float32Array;
+
+  constructor(options: { config: Config; model: Model; buffer: ReplayBuffer | null; seed: bigint }) {
+    this.model = options.model;
+    this.buffer = options.buffer;
+    this.optimizer = createOptimizer(options.config.optimizer, options.model);
+    this.#precision = options.config.precision;
+    this.#parameters = tf.tensor1d(options.model.initial(options.seed));
+    this.#host = new Float32Array(options.model.numParameters);
+  }
+
+  /** The network laid out for passes, once per update: in the precision of the inner loops and in that of the update. */
+  bound(): { inner: BoundModel; update: BoundModel } {
+    if (!this.#bound) {
+      const update = this.model.bind(this.#parameters, this.#precision.update);
+      const shared = this.#precision.inner === this.#precision.update;
+      this.#bound = { update, inner: shared ? update : this.model.bind(this.#parameters, this.#precision.inner) };
+    }
+    return this.#bound;
+  }
+
+  apply(update: Update): void {
+    this.#replace(this.optimizer.apply(this.#parameters, update));
+  }
+
+  /** Of the parameters' bits. */
+  checksum(): bigint {
+    ops().readInto(this.#parameters, this.#host);
+    return checksum(this.#host);
+  }
+
+  /** The parameters by name, the averaged ones as `ema.NAME`, the optimizer's state, and this worker's chains. */
+  save(): StatePart[] {
+    const parts: StatePart[] = [...this.#named(this.#parameters, "")];
+    const { averaged } = this.optimizer;
+    if (averaged) parts.push(...this.#named(averaged, "ema."));
+    // The average stands in the model file, where whoever loads the model looks for it.
+    for (const part of this.optimizer.exportState()) if (part.tensor !== "ema") parts.push({ ...part, file: "optimizer", row: 0 });
+    return [...parts, ...(this.buffer?.save() ?? [])];
+  }
+
+  /** Throws IsoergError CHECKPOINT where the parts are of another model or optimizer. */
+  restore(parts: readonly StatePart[]): void {
+    this.#replace(tf.tensor1d(this.#flat(parts, "")));
+    const optimizer = parts
+      .filter((part) => part.file === "optimizer")
+      .map(({ tensor, dtype, shape, data }) => ({ tensor, dtype: dtype as "F32" | "I32", shape, data: data as Float32Array | Int32Array }));
+    if (parts.some((part) => part.file === "model" && part.tensor.startsWith("ema."))) {
+      optimizer.push({ tensor: "ema", dtype: "F32", shape: [this.model.numParameters], data: this.#flat(parts, "ema.") });
+    }
+    this.optimizer.importState(optimizer);
+    this.buffer?.restore(parts);
+  }
+
+  dispose(): void {
+    this.#unbind();
+    this.#parameters.dispose();
+    this.optimizer.dispose();
+  }
+
+  #named(values: Tensor1D, prefix: string): StatePart[] {
+    const flat = new Float32Array(values.size);
+    ops().readInto(values, flat);
+    return this.model.parameters.map(({ name, shape, offset, size }) => ({
+      file: "model",
+      tensor: prefix + name,
+      dtype: "F32",
+      shape,
+      row: 0,
+      data: flat.subarray(offset, offset + size),
+    }));
+  }
+
+  #flat(parts: readonly StatePart[], prefix: "" | "ema."): Float32Array {
+    return flatParameters(this.model, new Map(parts.filter((part) => part.file === "model").map((part) => [part.tensor, part])), prefix);
+  }
+
+  #replace(parameters: Tensor1D): void {
+    this.#unbind();
+    this.#parameters.dispose();
+    this.#parameters = parameters;
+  }
+
+  #unbind(): void {
+    if (!this.#bound) return;
+    if (this.#bound.inner !== this.#bound.update) this.#bound.inner.dispose();
+    this.#bound.update.dispose();
+    this.#bound = undefined;
+  }
+}
+
+/** A model's parameters as one vector, from the tensors of a checkpoint's `model` file. Throws IsoergError CHECKPOINT. */
+export function flatParameters(
+  model: Model,
+  tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: ArrayLike<number> }>,
+  prefix: "" | "ema.",
+): Float32Array {
+  const flat = new Float32Array(model.numParameters);
+  for (const { name, shape, offset, size } of model.parameters) {
+    const found = tensors.get(prefix + name);
+    if (!found || found.data.length !== size || found.shape.join() !== shape.join()) {
+      throw new IsoergError(
+        "CHECKPOINT",
+        `the checkpoint's model file has ${found ? `'${prefix}${name}' of shape [${found.shape}]` : `no '${prefix}${name}'`}; the model needs [${shape}]`,
+        { hint: "it was written with another model; use the configuration of the run that wrote it" },
+      );
+    }
+    flat.set(found.data, offset);
+  }
+  return flat;
+}

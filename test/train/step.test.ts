@@ -1,0 +1,87 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { startCpu } from "../../src/engine/cpu.js";
+import { createModel } from "../../src/model/create.js";
+import { createObjective } from "../../src/objective/objective.js";
+import { ReplayBuffer } from "../../src/sampler/replay-buffer.js";
+import { createStart } from "../../src/sampler/start.js";
+import { createPhaseClock } from "../../src/train/clock.js";
+import { Gradient } from "../../src/train/gradient.js";
+import type { Link } from "../../src/train/link.js";
+import { createSoloLink } from "../../src/train/solo-link.js";
+import { TrainingState } from "../../src/train/state.js";
+import { computeStep } from "../../src/train/step.js";
+import type { Range } from "../../src/util/range.js";
+import { NUM_CLASSES, SHAPE, smallConfig, smallSamples } from "../kit/small-run.js";
+
+beforeAll(() => startCpu());
+
+const config = smallConfig();
+const BATCH = 10;
+const samples = smallSamples(BATCH);
+const images = Float32Array.from(samples.images, (v) => v / 255);
+const shape = [8, 8, 3] as const;
+const link: Link = createSoloLink({ plan: undefined as never, numSteps: 0, numChains: 0, read: () => samples });
+
+/** The gradient and figures of one worker's slice, given how it sums the statistics over workers. */
+function share(positions: Range, chains: Range, sumOverWorkers: (values: Float32Array) => void): { gradient: Float32Array; figures: Record<string, number> } {
+  const buffer = new ReplayBuffer({
+    seed: 1n,
+    config: config.sampler,
+    shape,
+    start: createStart({ kind: "uniform", shape: SHAPE, numClasses: NUM_CLASSES }),
+  });
+  buffer.assign(chains);
+  const state = new TrainingState({ config, model: createModel(config.model, shape, NUM_CLASSES), buffer, seed: 1n });
+  const gradient = new Gradient(state.model.numParameters, link);
+  const size = 8 * 8 * 3;
+  computeStep({
+    step: 4,
+    progress: 0.5,
+    config,
+    seed: 1n,
+    shape,
+    numClasses: NUM_CLASSES,
+    clean: {
+      images: images.slice(positions.from * size, positions.to * size),
+      labels: samples.labels.slice(positions.from, positions.to),
+      positions: Int32Array.from({ length: positions.to - positions.from }, (_, i) => positions.from + i),
+      total: BATCH,
+    },
+    chains: buffer.take(4),
+    ...state.bound(),
+    objective: createObjective(config.objective),
+    gradient,
+    clock: createPhaseClock(() => undefined),
+    sumOverWorkers,
+  });
+  const figures = gradient.finish();
+  state.dispose();
+  return { gradient: gradient.values.slice(), figures };
+}
+
+describe("a training step cut over workers", () => {
+  const whole = share({ from: 0, to: BATCH }, { from: 0, to: 6 }, () => undefined);
+
+  it.each([
+    { name: "two equal slices", slices: [{ from: 0, to: 5 }, { from: 5, to: 10 }], chains: [{ from: 0, to: 3 }, { from: 3, to: 6 }] },
+    {
+      name: "unequal slices, one of them empty",
+      slices: [{ from: 0, to: 7 }, { from: 7, to: 7 }, { from: 7, to: 10 }],
+      chains: [{ from: 0, to: 0 }, { from: 0, to: 0 }, { from: 0, to: 6 }],
+    },
+  ])("gives the gradient and the figures of one worker: $name", ({ slices, chains }) => {
+    // First every worker's statistics are collected, then each is given their sum, as the all-reduce would.
+    const collected: Float32Array[] = [];
+    slices.forEach((slice, w) => share(slice, chains[w] as Range, (values) => collected.push(values.slice())));
+    const sums = Float32Array.from(collected[0] as Float32Array, (_, i) => collected.reduce((sum, values) => sum + (values[i] as number), 0));
+    const parts = slices.map((slice, w) => share(slice, chains[w] as Range, (values) => values.set(sums)));
+
+    whole.gradient.forEach((expected, i) => {
+      const sum = parts.reduce((total, part) => total + (part.gradient[i] as number), 0);
+      expect(Math.abs(sum - expected)).toBeLessThan(1e-5 * (1 + Math.abs(expected)));
+    });
+    for (const [name, expected] of Object.entries(whole.figures)) {
+      expect(parts.reduce((total, part) => total + (part.figures[name] as number), 0), name).toBeCloseTo(expected, 5);
+    }
+  });
+});
