@@ -81,7 +81,7 @@ export class MemoryTransport implements RingTransport {
     const until = performance.now() + this.#timeoutMs;
     for (;;) {
       if (this.#broken !== undefined) throw this.#broken;
-      const queued = await this.#inbox.take(until - performance.now(), () => this.#nothingCame());
+      const queued = await this.#inbox.take(until - performance.now(), () => this.interrupt(this.#nothingCame()));
       const decoded = decodeFrameHeader(queued.header, queued.payload.byteLength, this.maxPayloadLength * Float32Array.BYTES_PER_ELEMENT);
       if (decoded.ok && isForPlace(decoded.header, this.place)) {
         this.#framesReceived++;
@@ -153,7 +153,8 @@ class Queue {
     else reader.resolve(frame);
   }
 
-  async take(timeoutMs: number, onTimeout: () => Error): Promise<QueuedFrame> {
+  /** `onTimeout` is expected to end the queue. */
+  async take(timeoutMs: number, onTimeout: () => void): Promise<QueuedFrame> {
     const queued = this.#frames.shift();
     this.#writers.shift()?.resolve();
     if (queued !== undefined) return queued;
@@ -163,10 +164,7 @@ class Queue {
     try {
       return await new Promise<QueuedFrame>((resolve, reject) => {
         this.#reader = { resolve, reject };
-        timer = setTimeout(() => {
-          this.#reader = undefined;
-          reject(onTimeout());
-        }, timeoutMs);
+        timer = setTimeout(onTimeout, timeoutMs);
       });
     } finally {
       clearTimeout(timer);

@@ -8,6 +8,9 @@
  */
 import { invariant } from "../util/error.js";
 import { ADD_KERNEL } from "./add-kernel.js";
+import { type SummableMemory, webAssembly } from "./webassembly.js";
+
+export type { SummableMemory } from "./webassembly.js";
 
 const PAGE_BYTES = 65_536;
 const MAX_PAGES = 65_536;
@@ -24,25 +27,25 @@ interface Adder {
 
 /** Kernels by the memory that they work in. Memory that came from another thread has to be adopted first. */
 const adders = new WeakMap<ArrayBufferLike, Adder>();
-let compiled: WebAssembly.Module | undefined;
+let compiled: object | undefined;
 
 /** Shared memory with room for so many floats, to be posted to the thread that sums. */
-export function allocateSummable(numValues: number): WebAssembly.Memory {
+export function allocateSummable(numValues: number): SummableMemory {
   const pages = Math.ceil((SCRATCH_BYTES + numValues * FLOAT_BYTES) / PAGE_BYTES);
   invariant(pages <= MAX_PAGES, `${numValues} values don't fit in one memory of 4 GiB`);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  return new webAssembly.Memory({ initial: pages, maximum: pages, shared: true });
 }
 
 /** Floats [from, from + numValues) of a memory of `allocateSummable`. */
-export function summableView(memory: WebAssembly.Memory, numValues: number, from = 0): Float32Array {
+export function summableView(memory: SummableMemory, numValues: number, from = 0): Float32Array {
   return new Float32Array(memory.buffer, SCRATCH_BYTES + from * FLOAT_BYTES, numValues);
 }
 
-/** Makes `addInto` fast, in this thread, for targets in this memory. Again for the same memory is harmless. */
-export function adoptSummable(memory: WebAssembly.Memory): void {
+/** Makes `addInto` fast for targets in this memory, in this thread, which must be the only one that adds. Again is harmless. */
+export function adoptSummable(memory: SummableMemory): void {
   if (adders.has(memory.buffer)) return;
-  compiled ??= new WebAssembly.Module(ADD_KERNEL);
-  const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+  compiled ??= new webAssembly.Module(ADD_KERNEL);
+  const { exports } = new webAssembly.Instance(compiled, { env: { memory } });
   adders.set(memory.buffer, {
     scratch: new Float32Array(memory.buffer, 0, SCRATCH_BYTES / FLOAT_BYTES),
     add: exports.add as AddKernel,

@@ -250,14 +250,11 @@ class ZeromqTransport implements RingTransport {
 
   #noHello(seen: ReadonlySet<number>, timeoutMs: number): Error {
     const { rank, worldSize, generation } = this.place;
-    const missing = Array.from({ length: worldSize }, (_, other) => other).filter((other) => !seen.has(other));
-    return new IsoergError(
-      "NETWORK",
-      `rank ${rank}: no hello from rank ${missing.join(", ")} for ${timeoutMs} ms (generation ${generation})`,
-      {
-        hint: "the ports that workers listen on must be reachable from the other workers",
-      },
-    );
+    const missing = Array.from({ length: worldSize }, (_, other) => other).filter((other) => other !== rank && !seen.has(other));
+    const from = missing.length > 0 ? `no hello from rank ${missing.join(", ")}` : "its own hello did not come round";
+    return new IsoergError("NETWORK", `rank ${rank}: ${from} for ${timeoutMs} ms (generation ${generation})`, {
+      hint: "the ports that workers listen on must be reachable from the other workers",
+    });
   }
 
   async #sendParts(parts: (Uint8Array | Float32Array)[]): Promise<void> {

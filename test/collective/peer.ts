@@ -1,0 +1,40 @@
+/**
+ * One rank of a ring in a process of its own, led by messages from its parent: bind, connect, sum for ever or once, close.
+ * Not a test: `processes.test.ts` starts it.
+ */
+import { allReduce } from "../../src/collective/all-reduce.js";
+import { bindRing } from "../../src/collective/zeromq-transport.js";
+
+export type PeerEnd = "never" | "close" | "exit";
+
+export interface PeerTask {
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly run: number;
+  readonly generation: number;
+  /** After its first sum: go on summing, close the ring and leave the rest to Node, or leave with a receive pending. */
+  readonly end: PeerEnd;
+}
+
+const say = (message: object): void => {
+  process.send?.(message);
+};
+
+process.once("message", async (task: PeerTask) => {
+  const bound = await bindRing(task);
+  const told = new Promise<string[]>((resolve) => process.once("message", (endpoints: string[]) => resolve(endpoints)));
+  say({ endpoint: bound.endpoint });
+  const transport = await bound.connect(await told);
+  for (let step = 0; ; step++) {
+    const values = new Float32Array(10_000).fill(task.rank + 1);
+    await allReduce(transport, values, { step, bucket: 0 });
+    if (step === 0) say({ sum: values[9999] });
+    if (task.end !== "never") break;
+  }
+  if (task.end === "exit") {
+    void transport.receive();
+    process.exit(0);
+  }
+  await transport[Symbol.asyncDispose]();
+  process.disconnect();
+});
