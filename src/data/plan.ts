@@ -10,6 +10,7 @@
 import { draws } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { invariant } from "../util/error.js";
+import type { Range } from "../util/range.js";
 
 export interface PlanOptions {
   readonly numSamples: number;
@@ -27,17 +28,11 @@ export interface Batch {
   readonly ids: Uint32Array;
 }
 
-/** Half-open range of positions. */
-export interface Slice {
-  readonly from: number;
-  readonly to: number;
-}
-
 /**
  * Cuts positions 0..total-1 into one contiguous range for each weight, in proportion to it, and returns that of `rank`.
  * The ranges cover every position once. A range may be empty.
  */
-export function slice(total: number, rank: number, weights: readonly number[]): Slice {
+export function slice(total: number, rank: number, weights: readonly number[]): Range {
   invariant(rank >= 0 && rank < weights.length, `rank ${rank} of ${weights.length}`);
   // Summed in one order, so that a range's end is the next one's beginning and the last range's end is `total` exactly.
   let before = 0;
