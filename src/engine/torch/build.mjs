@@ -54,7 +54,14 @@ function inFolder(folder, kind) {
   const libDir = join(folder, "lib");
   const version = versionIn(join(folder, "include"));
   if (!version || !existsSync(join(libDir, "libtorch_cpu.so"))) return undefined;
-  return { kind, version, includeDirs, libDirs: [libDir], abi: abiOf(join(libDir, "libc10.so")), cuda: existsSync(join(libDir, "libtorch_cuda.so")) };
+  return {
+    kind,
+    version,
+    includeDirs,
+    libDirs: [libDir],
+    abi: abiOf(join(libDir, "libc10.so")),
+    cuda: existsSync(join(libDir, "libtorch_cuda.so")),
+  };
 }
 
 /** @returns {Libtorch | undefined} */
@@ -62,7 +69,9 @@ function ofDebian() {
   const version = versionIn("/usr/include");
   if (!version || !existsSync("/usr/include/ATen/core/dispatch/Dispatcher.h")) return undefined;
   const candidates = existsSync("/usr/lib") ? readdirSync("/usr/lib").filter((name) => name.includes("-linux-gnu")) : [];
-  const libDir = [...candidates.map((name) => join("/usr/lib", name)), "/usr/lib64", "/usr/lib"].find((folder) => existsSync(join(folder, "libtorch_cpu.so")));
+  const libDir = [...candidates.map((name) => join("/usr/lib", name)), "/usr/lib64", "/usr/lib"].find((folder) =>
+    existsSync(join(folder, "libtorch_cpu.so")),
+  );
   if (!libDir) return undefined;
   return { kind: "debian", version, includeDirs: [], libDirs: [libDir], abi: 1, cuda: existsSync(join(libDir, "libtorch_cuda.so")) };
 }
@@ -128,7 +137,8 @@ function findCompiler(env) {
  */
 export function buildBridge({ log = () => {}, folder, env = process.env } = {}) {
   const search = findLibtorch({ folder, env });
-  if (!search.ok) return { ok: false, reason: search.reason, hint: "apt-get install libtorch-dev, or set LIBTORCH to an unpacked libtorch" };
+  if (!search.ok)
+    return { ok: false, reason: search.reason, hint: "apt-get install libtorch-dev, or set LIBTORCH to an unpacked libtorch" };
   const { libtorch } = search;
   const headers = nodeHeaders();
   if (!headers) return { ok: false, reason: "the npm package node-api-headers is not installed", hint: "npm ci" };
@@ -141,7 +151,10 @@ export function buildBridge({ log = () => {}, folder, env = process.env } = {}) 
   const started = Date.now();
   mkdirSync(dirname(path), { recursive: true });
   const partial = `${path}.${process.pid}`;
-  const run = spawnSync(compiler, [...flags.compile, join(nativeDir, "bridge.cc"), "-o", partial, ...flags.link], { encoding: "utf8", maxBuffer: 1 << 28 });
+  const run = spawnSync(compiler, [...flags.compile, join(nativeDir, "bridge.cc"), "-o", partial, ...flags.link], {
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+  });
   if (run.status !== 0) {
     rmSync(partial, { force: true });
     const errors = (run.stderr ?? "").split("\n").filter((line) => /error|cannot find|not found/.test(line));

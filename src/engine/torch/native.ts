@@ -1,0 +1,49 @@
+/**
+ * What the compiled bridge exports (native/bridge.cc), and loading it. Handles are numbers; 0 is "no tensor". Arguments and
+ * results of an operator pass through one Float64Array that both sides share. Nothing here checks shapes: ATen does.
+ */
+import { createRequire } from "node:module";
+import { IsoergError } from "../../util/error.js";
+
+export type HostArray = Float32Array | Float64Array | Int32Array | Uint8Array;
+
+export interface Native {
+  share(cells: Float64Array): void;
+  /** -> the operator's number; the kinds of its arguments are left in the cells: count, kinds. */
+  operator(name: string, overload: string): number;
+  string(text: string): number;
+  /** -> the number of result tensors, which are left in the cells. */
+  call(operator: number, numArguments: number): number;
+  /** For operators that write in place. */
+  run(operator: number, numArguments: number): void;
+  release(handle: number): void;
+  /** Shape in the cells: rank, sizes. Device -1 is the CPU. */
+  from(values: HostArray, scalarType: number, device: number): number;
+  read(handle: number, target: HostArray): void;
+  write(handle: number, values: HostArray): void;
+  noise(kind: number, key0: number, key1: number, step: number, purposeAndInner: number, positions: Int32Array, device: number): number;
+  setThreads(threads: number): void;
+  setTensorFloat32(allow: number): void;
+  /** Gives cached memory back to the system. */
+  trim(): void;
+  resetPeak(): void;
+  memory(): { live: number; bytes: number; peakBytes: number; cachedBytes: number };
+  about(): { version: string; threads: number; cuda: number };
+  strides(handle: number): void;
+}
+
+/** Loads the compiled bridge. The environment of OpenMP and OpenBLAS must be as it should be before: they read it once. */
+export function loadNative(path: string): Native {
+  // Waiting threads must sleep, not spin: two spinning teams on a loaded machine were 5 to 10 times slower.
+  process.env["OMP_WAIT_POLICY"] ??= "PASSIVE";
+  // OpenBLAS has a thread pool of its own beside OpenMP's; one of the two is enough.
+  process.env["OPENBLAS_NUM_THREADS"] ??= "1";
+  try {
+    return createRequire(import.meta.url)(path) as Native;
+  } catch (error) {
+    throw new IsoergError("ENGINE", `the torch bridge ${path} can't be loaded: ${error instanceof Error ? error.message : String(error)}`, {
+      hint: "remove build/torch and start again: the bridge is compiled anew against the libtorch that is there now",
+      cause: error,
+    });
+  }
+}

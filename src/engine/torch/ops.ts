@@ -1,0 +1,170 @@
+/**
+ * The declared extras (../ops.ts) over fused ATen operators. Images [B,H,W,C] are passed as channels_last views, so no call
+ * copies one; filters are laid out once by `layoutFilter` and passed as they are.
+ *
+ * Networks call these thousands of times a second, so each function goes straight to the bridge: no kernel look-up, no tape.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import type { Rank, Tensor } from "@tensorflow/tfjs-core";
+import { IsoergError, invariant } from "../../util/error.js";
+import type { ConvGeometry, EngineOps, NoiseKey, Precision } from "../ops.js";
+import { activate, activateGrad } from "./activation.js";
+import { aten, atenMany, bridge, noiseRows, scope, type Value } from "./aten.js";
+import type { TorchBackend } from "./backend.js";
+import { groupNorm, groupNormGrad } from "./group-norm.js";
+import { cast, empty } from "./kernels/convert.js";
+import { BFLOAT16, FLOAT } from "./scalar-type.js";
+
+const permute = aten("permute");
+const convolution = aten("convolution");
+const convolutionBackward = atenMany("convolution_backward");
+const clone = aten("clone");
+const contiguous = aten("contiguous");
+const mean = aten("mean.dim");
+const mulScalar = aten("mul.Scalar");
+const view = aten("view");
+const expand = aten("expand");
+
+const NCHW = [0, 3, 1, 2] as const;
+const NHWC = [0, 2, 3, 1] as const;
+const OIHW = [3, 2, 0, 1] as const;
+const HWIO = [2, 3, 1, 0] as const;
+const ONE = [1, 1] as const;
+const NONE = [0, 0] as const;
+const INPUT_ONLY = [true, false, false] as const;
+const WEIGHT_ONLY = [false, true, false] as const;
+const CHANNELS_LAST = 2; // c10::MemoryFormat
+
+function backend(): TorchBackend {
+  return tf.backend() as TorchBackend;
+}
+
+export function valueOf(tensor: Tensor): Value {
+  return backend().value(tensor.dataId);
+}
+
+export function tensorOf<R extends Rank>(value: Value): Tensor<R> {
+  return tf.engine().makeTensorFromTensorInfo(backend().info(value)) as Tensor<R>;
+}
+
+const scalarTypes: Readonly<Record<Precision, number>> = { fp32: FLOAT, bf16: BFLOAT16 };
+
+/** An NHWC-contiguous tensor is, permuted, a channels_last NCHW one: a view. */
+function nchw(x: Value): Value {
+  return permute(x, NCHW);
+}
+
+function pair(value: number): readonly [number, number] {
+  return [value, value];
+}
+
+/** Storage that is only asked for its sizes and layout. */
+function unread([batch = 0, height = 0, width = 0, channels = 0]: readonly number[], type: number): Value {
+  return permute(empty([batch, height, width, channels], type), NCHW);
+}
+
+/** The library's operators want one type: the one of the tensor that dominates the work. */
+function backward(dy: Value, x: Value, weight: Value, geometry: ConvGeometry, mask: readonly boolean[]): Value {
+  const [result] = convolutionBackward(dy, x, weight, null, pair(geometry.stride), pair(geometry.padding), ONE, false, NONE, 1, mask);
+  invariant(result, "convolution_backward returned nothing");
+  return result;
+}
+
+export const torchOps: EngineOps = {
+  toPrecision(x, precision) {
+    return scope(() => tensorOf(cast(valueOf(x), scalarTypes[precision]))) as typeof x;
+  },
+
+  layoutFilter(filter, precision) {
+    return scope(() => tensorOf(clone(cast(permute(valueOf(filter), OIHW), scalarTypes[precision]), CHANNELS_LAST)));
+  },
+
+  conv2d(x, filter, bias, { stride, padding }) {
+    return scope(() => {
+      const weight = valueOf(filter);
+      const shift = bias === null ? null : cast(valueOf(bias), weight.type);
+      const input = nchw(cast(valueOf(x), weight.type));
+      const y = convolution(input, weight, shift, pair(stride), pair(padding), ONE, false, NONE, 1);
+      return tensorOf(permute(y, NHWC));
+    });
+  },
+
+  conv2dInputGrad(dy, filter, inputShape, geometry) {
+    return scope(() => {
+      const weight = valueOf(filter);
+      const gradient = nchw(cast(valueOf(dy), weight.type));
+      return tensorOf(permute(backward(gradient, unread(inputShape, weight.type), weight, geometry, INPUT_ONLY), NHWC));
+    });
+  },
+
+  conv2dFilterGrad(x, dy, filterShape, geometry) {
+    return scope(() => {
+      const [height = 0, width = 0, cin = 0, cout = 0] = filterShape;
+      const input = valueOf(x);
+      const weight = unread([cout, height, width, cin], input.type);
+      const gradient = backward(nchw(cast(valueOf(dy), input.type)), nchw(input), weight, geometry, WEIGHT_ONLY);
+      return tensorOf(contiguous(permute(cast(gradient, FLOAT), HWIO)));
+    });
+  },
+
+  activation(x, activation) {
+    return scope(() => tensorOf(activate(valueOf(x), activation))) as typeof x;
+  },
+
+  activationGrad(x, dy, activation) {
+    return scope(() => {
+      const input = valueOf(x);
+      return tensorOf(activateGrad(input, cast(valueOf(dy), input.type), activation));
+    }) as typeof x;
+  },
+
+  groupNorm(x, gamma, beta, groups, epsilon) {
+    return scope(() => {
+      const { y, mean: centre, rstd } = groupNorm(valueOf(x), valueOf(gamma), valueOf(beta), groups, epsilon);
+      return { y: tensorOf(y), mean: tensorOf(centre), rstd: tensorOf(rstd) };
+    });
+  },
+
+  groupNormGrad(dy, x, mean, rstd, gamma, groups, want) {
+    return scope(() => {
+      const { dx, dgamma, dbeta } = groupNormGrad(valueOf(dy), valueOf(x), valueOf(mean), valueOf(rstd), valueOf(gamma), groups, want);
+      return { dx: tensorOf(dx), dgamma: dgamma && tensorOf(dgamma), dbeta: dbeta && tensorOf(dbeta) };
+    });
+  },
+
+  // In float32 whatever x is stored in: the head and the loss are computed so.
+  spatialMean(x) {
+    return scope(() => tensorOf(mean(valueOf(x), [1, 2], false, FLOAT)));
+  },
+
+  spatialMeanGrad(dy, inputShape) {
+    return scope(() => {
+      const [batch = 0, height = 0, width = 0, channels = 0] = inputShape;
+      const share = view(mulScalar(contiguous(valueOf(dy)), 1 / (height * width)), [batch, 1, 1, channels]);
+      return tensorOf(contiguous(expand(share, [batch, height, width, channels])));
+    });
+  },
+
+  noise(kind, key, sampleShape) {
+    return scope(() => tensorOf(noiseRows(kind === "uniform" ? 0 : 1, words(key), key.positions, [key.positions.length, ...sampleShape])));
+  },
+
+  readInto(x, target) {
+    if (x.size !== target.length) {
+      throw new IsoergError("ENGINE", `readInto: ${target.length} places for a tensor of ${x.size} values, shape [${x.shape}]`);
+    }
+    bridge().read(valueOf(x).handle, target);
+  },
+};
+
+/** The counter layout of ../random/philox.ts. */
+function words({ seed, purpose, step, inner }: NoiseKey): { key0: number; key1: number; step: number; purposeAndInner: number } {
+  invariant(purpose >= 0 && purpose < 256, `purpose ${purpose} is not below 256`);
+  invariant(inner >= 0 && inner < 2 ** 24, `inner ${inner} is not below 2^24`);
+  return {
+    key0: Number(BigInt.asUintN(32, seed)),
+    key1: Number(BigInt.asUintN(32, seed >> 32n)),
+    step: step >>> 0,
+    purposeAndInner: purpose * 2 ** 24 + inner,
+  };
+}
