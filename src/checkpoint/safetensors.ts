@@ -28,7 +28,18 @@ const ARRAYS = {
 } as const;
 
 export type Dtype = keyof typeof ARRAYS;
-export type HostArray = InstanceType<(typeof ARRAYS)[Dtype]>;
+/** Over any memory, shared memory included. */
+export type HostArray =
+  | Float64Array
+  | Float32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array;
 
 export interface HostTensor {
   readonly dtype: Dtype;

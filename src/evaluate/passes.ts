@@ -1,0 +1,150 @@
+/**
+ * Long passes over many samples, batch by batch: logits, attacks, chains. What is random is keyed by the sample's index, so no
+ * result depends on the size of a batch. Between batches other work gets its turn and an abort is noticed.
+ *
+ * Nothing here is a figure yet; figures are pure functions of what these passes return (`figures/`).
+ */
+import { setImmediate as yieldToOthers } from "node:timers/promises";
+import type { Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
+import { assertInBall, pgd } from "../attack/pgd.js";
+import type { AttackConfig, SamplerConfig } from "../config/schema.js";
+import type { RowKey } from "../engine/random/philox.js";
+import { PURPOSE } from "../engine/random/purpose.js";
+import { jointEnergyHead, targetsOf } from "../model/heads.js";
+import type { BoundModel } from "../model/model.js";
+import { advanceChains } from "../sampler/sgld.js";
+
+/** Samples in [0,1] in host memory, [n,H,W,C] float32 or uint8 of 255. */
+export interface Images {
+  readonly shape: readonly [number, number, number];
+  readonly numImages: number;
+  readonly data: Float32Array | Uint8Array;
+}
+
+export interface PassOptions {
+  readonly batchSize: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** logits [n*K] of all images. */
+export async function logitsOf(model: BoundModel, images: Images, numClasses: number, options: PassOptions): Promise<Float32Array> {
+  const logits = new Float32Array(images.numImages * numClasses);
+  await eachBatch(images.numImages, options, (from, to) => {
+    const x = batchOf(images, from, to);
+    logits.set(valuesOf(model.logits(x)), from * numClasses);
+    x.dispose();
+  });
+  return logits;
+}
+
+export interface Attacked {
+  /** Of the adversarial samples, [n*K]. */
+  readonly logits: Float32Array;
+  /** In the attack's norm. */
+  readonly largestDistance: number;
+}
+
+/** Attacks images in the order of their indices 0..n-1, which key the random starts. Budget and range are asserted on each batch. */
+export async function attackAll(
+  model: BoundModel,
+  images: Images,
+  input: { labels: Int32Array; numClasses: number; config: AttackConfig; seed: bigint },
+  options: PassOptions,
+): Promise<Attacked> {
+  const { labels, numClasses, config, seed } = input;
+  const logits = new Float32Array(images.numImages * numClasses);
+  let largestDistance = 0;
+  await eachBatch(images.numImages, options, (from, to) => {
+    const x = batchOf(images, from, to);
+    const key = { seed, purpose: PURPOSE.evaluateAttack, step: 0, positions: range(from, to) };
+    const adversarial = pgd({ model, x, labels: labels.slice(from, to), numClasses, config, key });
+    assertInBall(x, adversarial, config);
+    largestDistance = Math.max(largestDistance, distance(x, adversarial, config.norm));
+    logits.set(valuesOf(model.logits(adversarial)), from * numClasses);
+    tf.dispose([x, adversarial]);
+  });
+  return { logits, largestDistance };
+}
+
+export interface ChainsInput {
+  readonly config: Pick<SamplerConfig, "stepSize" | "noise" | "clampGradient">;
+  readonly steps: number;
+  /** Draws one start; the row's key is the chain's own. */
+  readonly start: (image: Float32Array, key: RowKey) => void;
+  readonly seed: bigint;
+  /** PURPOSE.evaluateChain or PURPOSE.sampling: an evaluation and `generate` draw apart. */
+  readonly purpose: number;
+  /** The class of each chain, which then descends E(x,y); null for E(x). */
+  readonly labels: Int32Array | null;
+  readonly numClasses: number;
+}
+
+/** Fresh chains 0..n-1, from their start on: images [n*H*W*C] in [0,1]. */
+export async function drawChains(
+  model: BoundModel,
+  shape: readonly [number, number, number],
+  numChains: number,
+  input: ChainsInput,
+  options: PassOptions,
+): Promise<Images & { readonly data: Float32Array }> {
+  const size = shape[0] * shape[1] * shape[2];
+  const data = new Float32Array(numChains * size);
+  const { seed, purpose, labels, numClasses } = input;
+  await eachBatch(numChains, options, (from, to) => {
+    for (let chain = from; chain < to; chain++) {
+      input.start(data.subarray(chain * size, (chain + 1) * size), { seed, purpose, step: 0, position: chain });
+    }
+    const targets = labels ? targetsOf(labels.subarray(from, to), numClasses) : null;
+    const chains = advanceChains(batchOf({ shape, numImages: numChains, data }, from, to), {
+      model,
+      config: input.config,
+      steps: input.steps,
+      // Step 0 keys the starts, step 1 the noise: no value is used for both.
+      key: { seed, purpose, step: 1, positions: range(from, to) },
+      ...(targets && { energy: jointEnergyHead(targets) }),
+    });
+    data.set(valuesOf(chains), from * size);
+    targets?.dispose();
+  });
+  return { shape, numImages: numChains, data };
+}
+
+async function eachBatch(total: number, options: PassOptions, compute: (from: number, to: number) => void): Promise<void> {
+  for (let from = 0; from < total; from += options.batchSize) {
+    options.signal?.throwIfAborted();
+    const to = Math.min(total, from + options.batchSize);
+    compute(from, to);
+    options.onProgress?.(to, total);
+    await yieldToOthers();
+  }
+}
+
+function batchOf({ shape, data }: Images, from: number, to: number): Tensor4D {
+  const size = shape[0] * shape[1] * shape[2];
+  const values = data.subarray(from * size, to * size);
+  return tf.tensor4d(values instanceof Uint8Array ? Float32Array.from(values, (value) => value / 255) : values.slice(), [
+    to - from,
+    ...shape,
+  ]);
+}
+
+/** Reads a tensor and frees it. */
+function valuesOf(x: tf.Tensor): Float32Array {
+  const values = x.dataSync<"float32">() as Float32Array;
+  x.dispose();
+  return values;
+}
+
+function distance(x: Tensor4D, adversarial: Tensor4D, norm: AttackConfig["norm"]): number {
+  return tf.tidy(() => {
+    const delta = tf.sub(adversarial, x);
+    const distances = norm === "linf" ? tf.abs(delta) : tf.sqrt(tf.sum(tf.square(delta), [1, 2, 3]));
+    return tf.max(distances).dataSync<"float32">()[0] as number;
+  });
+}
+
+function range(from: number, to: number): Int32Array {
+  return Int32Array.from({ length: to - from }, (_, i) => from + i);
+}
