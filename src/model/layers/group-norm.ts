@@ -3,7 +3,7 @@
  * batch it came in (DESIGN.md rule 1). It keeps its input and the groups' means and reciprocal deviations.
  */
 import type { Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
-import { ops, type Precision } from "../../engine/ops.js";
+import { ops } from "../../engine/ops.js";
 import { IsoergError, invariant } from "../../util/error.js";
 import type { BoundLayer, BoundParameter, LayerBuilder } from "../layer.js";
 
@@ -19,12 +19,11 @@ export function groupNorm(groups: number): LayerBuilder {
       });
     }
 
-    function bind([weight, bias]: readonly BoundParameter[], precision: Precision): BoundLayer {
+    function bind([weight, bias]: readonly BoundParameter[]): BoundLayer {
       invariant(weight && bias, "a group norm has a weight and a bias");
-      const gamma = ops().toPrecision(weight.value as Tensor1D, precision);
-      const beta = ops().toPrecision(bias.value as Tensor1D, precision);
-      weight.value.dispose();
-      bias.value.dispose();
+      // In float32 whatever the precision: statistics and their gradients are computed so.
+      const gamma = weight.value as Tensor1D;
+      const beta = bias.value as Tensor1D;
       return {
         forward(x, kept) {
           const { y, mean, rstd } = ops().groupNorm(x as Tensor4D, gamma, beta, groups, EPSILON);

@@ -1,0 +1,111 @@
+/** Models against the same networks written in PyTorch, in float64 and by its autograd: logits, input gradients, parameter gradients. */
+import * as tf from "@tensorflow/tfjs-core";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type ModelConfig, modelSchema } from "../../src/config/schema.js";
+import type { Precision } from "../../src/engine/ops.js";
+import { createModel } from "../../src/model/create.js";
+import { crossEntropyHead, targetsOf } from "../../src/model/heads.js";
+import type { Model } from "../../src/model/model.js";
+import { relativeDistance, relativeError } from "../kit/close.js";
+import { testedEngines, titleOn } from "../kit/engines.js";
+import { decode, encode, hasPyTorch, pyTorchNote, runPyTorch } from "../kit/pytorch.js";
+import { normalValues } from "./finite-differences.js";
+
+const SHAPE = [9, 8, 3] as const;
+const CLASSES = 5;
+const LABELS = [4, 0];
+
+const stages = [{ channels: 6, stride: 2 }, { channels: 8 }, { channels: 8, stride: 2 }];
+const convnets = ["relu", "silu", "gelu", "elu", "leaky-relu", "softplus", "smooth-relu"].map((kind): [string, unknown] => [
+  `convnet, ${kind}`,
+  { kind: "convnet", stages, activation: { kind } },
+]);
+const raw: readonly (readonly [string, unknown])[] = [
+  ...convnets,
+  ["convnet, group norm", { kind: "convnet", stages, norm: { kind: "group", groups: 2 }, input: { mean: [0.4, 0.5, 0.6], std: [0.2] } }],
+  ["wide-resnet 10-2", { kind: "wide-resnet", depth: 10, width: 2 }],
+  ["wide-resnet 16-1, group norm", { kind: "wide-resnet", depth: 16, width: 1, norm: "group", activation: "relu" }],
+  ["mlp", { kind: "mlp", hidden: [11, 7], input: { mean: [0.5], std: [0.2, 0.25, 0.3] } }],
+];
+
+interface Case {
+  readonly title: string;
+  readonly config: ModelConfig;
+  readonly model: Model;
+  readonly values: Float32Array;
+  readonly x: Float32Array;
+}
+
+const cases = raw.map(([title, text]): Case => {
+  const config = modelSchema.parse(text);
+  const model = createModel(config, SHAPE, CLASSES);
+  // Noise on top, so that biases and last convolutions aren't zero.
+  const noise = normalValues(model.numParameters, 3, 0.1);
+  const values = model.initial(2n).map((v, i) => v + (noise[i] as number));
+  const x = normalValues(LABELS.length * 9 * 8 * 3, 4).map((v) => Math.min(1, Math.max(0, 0.5 + 0.2 * v)));
+  return { title, config, model, values, x };
+});
+
+type Answer = Record<"logits" | "inputGradient" | "parameterGradient", string>;
+
+let answers: Answer[] = [];
+
+beforeAll(() => {
+  if (!hasPyTorch) return;
+  const script = new URL("pytorch_models.py", import.meta.url).pathname;
+  const questions = cases.map(({ config, model, values, x }) => ({
+    config,
+    parameters: model.parameters,
+    values: encode(values),
+    x: encode(x),
+    xShape: [LABELS.length, ...SHAPE],
+    labels: LABELS,
+  }));
+  answers = runPyTorch(script, questions) as Answer[];
+}, 120_000);
+
+/** The largest error of any parameter's gradient, in that parameter's own scale. */
+function worstParameter(model: Model, found: Float32Array, expected: Float64Array): number {
+  const errors = model.parameters.map(({ offset, size }) =>
+    relativeError(found.subarray(offset, offset + size), expected.subarray(offset, offset + size)),
+  );
+  return errors.includes(Number.NaN) ? Number.NaN : Math.max(...errors);
+}
+
+function compute({ model, values, x }: Case, precision: Precision) {
+  return tf.tidy(() => {
+    const bound = model.bind(tf.tensor1d(values), precision);
+    const images = tf.tensor4d(x, [LABELS.length, ...SHAPE]);
+    const head = crossEntropyHead(targetsOf(LABELS, CLASSES));
+    const { logits, gradient } = bound.inputGradient(images, head);
+    const pass = bound.forward(images);
+    const parameterGradient = new Float32Array(model.numParameters);
+    pass.backward(head(pass.logits), parameterGradient);
+    return { logits: logits.dataSync(), gradient: gradient.dataSync(), parameterGradient };
+  });
+}
+
+describe.each(await testedEngines())("$name", (engine) => {
+  beforeAll(async () => {
+    if (!engine.missing) await engine.use();
+  });
+
+  describe.skipIf(engine.missing !== null || !hasPyTorch)(titleOn(engine, `equal to PyTorch${pyTorchNote}`), () => {
+    it.each(cases.map((c, index) => ({ ...c, index })))("$title, fp32: within 1e-5", ({ index, ...c }) => {
+      const expected = answers[index] as Answer;
+      const found = compute(c, "fp32");
+      expect(relativeError(found.logits, decode(expected.logits))).toBeLessThan(1e-5);
+      expect(relativeError(found.gradient, decode(expected.inputGradient))).toBeLessThan(1e-5);
+      expect(worstParameter(c.model, found.parameterGradient, decode(expected.parameterGradient))).toBeLessThan(1e-5);
+    });
+
+    it.each(cases.map((c, index) => ({ ...c, index })))("$title, bf16: within what eight bits give", ({ index, ...c }) => {
+      const expected = answers[index] as Answer;
+      const found = compute(c, "bf16");
+      // As vectors, not by their worst value: where an activation has a kink, rounding puts single inputs on its other side.
+      expect(relativeDistance(found.logits, decode(expected.logits))).toBeLessThan(0.02);
+      expect(relativeDistance(found.gradient, decode(expected.inputGradient))).toBeLessThan(0.08);
+      expect(relativeDistance(found.parameterGradient, decode(expected.parameterGradient))).toBeLessThan(0.03);
+    });
+  });
+});

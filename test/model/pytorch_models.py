@@ -1,0 +1,105 @@
+"""The models of src/model in PyTorch operations and autograd, in float64: an independent oracle of their values and gradients."""
+
+import base64
+import json
+import math
+import sys
+
+import torch
+import torch.nn.functional as F
+
+torch.set_num_threads(1)
+
+
+def decode(text, shape):
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.float32).double().reshape(shape)
+
+
+def encode(tensor):
+    return base64.b64encode(tensor.detach().double().contiguous().numpy().tobytes()).decode()
+
+
+def activate(x, a):
+    kind = a["kind"]
+    if kind == "relu":
+        return F.relu(x)
+    if kind == "silu":
+        return F.silu(x)
+    if kind == "gelu":
+        return F.gelu(x)
+    if kind == "elu":
+        return F.elu(x)
+    if kind == "leaky-relu":
+        return F.leaky_relu(x, a["slope"])
+    if kind == "softplus":
+        return F.softplus(x, beta=a["sharpness"], threshold=1e9)
+    if kind == "smooth-relu":
+        r = F.relu(x)
+        return r - torch.log1p(a["sharpness"] * r) / a["sharpness"]
+    raise ValueError(kind)
+
+
+class Network:
+    def __init__(self, config, parameters):
+        self.config = config
+        self.p = parameters
+
+    def conv(self, x, name, stride):
+        weight = self.p[name + ".weight"].permute(3, 2, 0, 1)  # [kh,kw,in,out] -> [out,in,kh,kw]
+        return F.conv2d(x, weight, self.p.get(name + ".bias"), stride=stride, padding=weight.shape[-1] // 2)
+
+    def norm(self, x, name):
+        norm = self.config["norm"]
+        if norm["kind"] == "none":
+            return x
+        return F.group_norm(x, norm["groups"], self.p[name + ".weight"], self.p[name + ".bias"], 1e-5)
+
+    def linear(self, x, name):
+        return x @ self.p[name + ".weight"] + self.p[name + ".bias"]
+
+    def act(self, x):
+        return activate(x, self.config["activation"])
+
+    def convnet(self, x):
+        for i, stage in enumerate(self.config["stages"], 1):
+            x = self.act(self.norm(self.conv(x, f"conv{i}", stage["stride"]), f"norm{i}"))
+        return self.linear(x.mean((2, 3)), "head")
+
+    def wide_resnet(self, x):
+        x = self.conv(x, "stem", 1)
+        for stage in range(3):
+            for index in range((self.config["depth"] - 4) // 6):
+                name = f"stage{stage + 1}.{index}"
+                stride = 2 if stage > 0 and index == 0 else 1
+                o = self.act(self.norm(x, name + ".norm1"))
+                branch = self.act(self.norm(self.conv(o, name + ".conv1", stride), name + ".norm2"))
+                branch = self.conv(branch, name + ".conv2", 1)
+                x = branch + (self.conv(o, name + ".shortcut", stride) if name + ".shortcut.weight" in self.p else x)
+        return self.linear(self.act(self.norm(x, "norm")).mean((2, 3)), "head")
+
+    def mlp(self, x):
+        x = x.permute(0, 2, 3, 1).flatten(1)
+        for i in range(1, len(self.config["hidden"]) + 1):
+            x = self.act(self.linear(x, f"linear{i}"))
+        return self.linear(x, "head")
+
+    def __call__(self, x):  # [B,H,W,C] in [0,1]
+        mean = torch.tensor(self.config["input"]["mean"], dtype=torch.float64)
+        std = torch.tensor(self.config["input"]["std"], dtype=torch.float64)
+        x = ((x - mean) / std).permute(0, 3, 1, 2)
+        return getattr(self, self.config["kind"].replace("-", "_"))(x)
+
+
+def run(case):
+    parameters = {}
+    flat = decode(case["values"], [-1])
+    for p in case["parameters"]:
+        parameters[p["name"]] = flat[p["offset"] : p["offset"] + math.prod(p["shape"])].reshape(p["shape"]).clone().requires_grad_()
+    x = decode(case["x"], case["xShape"]).requires_grad_()
+    logits = Network(case["config"], parameters)(x)
+    F.cross_entropy(logits, torch.tensor(case["labels"]), reduction="sum").backward()
+    gradients = torch.cat([parameters[p["name"]].grad.flatten() for p in case["parameters"]])
+    return {"logits": encode(logits), "inputGradient": encode(x.grad), "parameterGradient": encode(gradients)}
+
+
+json.dump([run(case) for case in json.load(sys.stdin)], sys.stdout)
