@@ -4,11 +4,12 @@
  *
  * Reading blocks, on the CPU as on a GPU: train in a worker thread.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { BackendValues, DataType } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { bridge, fromHost, keep, release, scope, Value } from "./aten.js";
 import type { HostArray } from "./native.js";
-import { BOOL, COMPLEX, INT, scalarTypeOf, STRING } from "./scalar-type.js";
+import { BOOL, COMPLEX, INT, STRING, scalarTypeOf } from "./scalar-type.js";
 
 export class TorchBackend extends tf.KernelBackend {
   #numDataIds = 0;

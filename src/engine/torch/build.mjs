@@ -34,7 +34,7 @@ function findRoot(from) {
  * @returns {LibtorchSearch}
  */
 export function findLibtorch({ folder, env = process.env } = {}) {
-  const named = folder ?? env["LIBTORCH"];
+  const named = folder ?? env.LIBTORCH;
   if (named) {
     const found = inFolder(resolve(named), "named");
     return found ? { ok: true, libtorch: found } : { ok: false, reason: `${named} has no include/ATen and lib/libtorch_cpu.so` };
@@ -83,7 +83,7 @@ function ofDebian() {
  */
 function ofPython(env) {
   const script = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
-  for (const python of new Set([env["ISOERG_PYTHON"] ?? "python3", "/usr/bin/python3"])) {
+  for (const python of new Set([env.ISOERG_PYTHON ?? "python3", "/usr/bin/python3"])) {
     const answer = spawnSync(python, ["-c", script], { encoding: "utf8", timeout: 20_000 });
     const folder = answer.status === 0 ? answer.stdout.trim() : "";
     const found = folder ? inFolder(folder, "python") : undefined;
@@ -124,8 +124,8 @@ function nodeHeaders() {
 
 /** @param {NodeJS.ProcessEnv} env */
 function findCompiler(env) {
-  for (const name of env["CXX"] ? [env["CXX"]] : ["g++", "clang++", "c++"]) {
-    for (const folder of (env["PATH"] ?? "").split(delimiter)) if (existsSync(resolve(folder, name))) return resolve(folder, name);
+  for (const name of env.CXX ? [env.CXX] : ["g++", "clang++", "c++"]) {
+    for (const folder of (env.PATH ?? "").split(delimiter)) if (existsSync(resolve(folder, name))) return resolve(folder, name);
   }
   return undefined;
 }

@@ -3,7 +3,7 @@
  * Statistics and the parameters' gradients are float32 whatever the images are stored in.
  */
 import { invariant } from "../../util/error.js";
-import { atenMany, aten, type Value } from "./aten.js";
+import { aten, atenMany, type Value } from "./aten.js";
 import { cast } from "./kernels/convert.js";
 import { FLOAT } from "./scalar-type.js";
 
@@ -45,8 +45,9 @@ export function groupNormGrad(
 ): { dx: Value; dgamma: Value | null; dbeta: Value | null } {
   const all = want === "all";
   const [dx, dgamma = null, dbeta = null] = nativeGroupNormBackward(
-    permute(cast(dy, FLOAT), NCHW),
-    permute(cast(x, FLOAT), NCHW),
+    // Until 2.1 this operator reads both as plain NCHW storage, whatever their strides say.
+    contiguous(permute(cast(dy, FLOAT), NCHW)),
+    contiguous(permute(cast(x, FLOAT), NCHW)),
     mean,
     rstd,
     cast(gamma, FLOAT),

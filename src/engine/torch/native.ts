@@ -35,9 +35,9 @@ export interface Native {
 /** Loads the compiled bridge. The environment of OpenMP and OpenBLAS must be as it should be before: they read it once. */
 export function loadNative(path: string): Native {
   // Waiting threads must sleep, not spin: two spinning teams on a loaded machine were 5 to 10 times slower.
-  process.env["OMP_WAIT_POLICY"] ??= "PASSIVE";
+  process.env.OMP_WAIT_POLICY ??= "PASSIVE";
   // OpenBLAS has a thread pool of its own beside OpenMP's; one of the two is enough.
-  process.env["OPENBLAS_NUM_THREADS"] ??= "1";
+  process.env.OPENBLAS_NUM_THREADS ??= "1";
   try {
     return createRequire(import.meta.url)(path) as Native;
   } catch (error) {

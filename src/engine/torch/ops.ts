@@ -4,15 +4,16 @@
  *
  * Networks call these thousands of times a second, so each function goes straight to the bridge: no kernel look-up, no tape.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Rank, Tensor } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError, invariant } from "../../util/error.js";
 import type { ConvGeometry, EngineOps, NoiseKey, Precision } from "../ops.js";
 import { activate, activateGrad } from "./activation.js";
 import { aten, atenMany, bridge, noiseRows, scope, type Value } from "./aten.js";
 import type { TorchBackend } from "./backend.js";
 import { groupNorm, groupNormGrad } from "./group-norm.js";
-import { cast, empty } from "./kernels/convert.js";
+import { cast, empty, full } from "./kernels/convert.js";
 import { BFLOAT16, FLOAT } from "./scalar-type.js";
 
 const permute = aten("permute");
@@ -22,7 +23,7 @@ const clone = aten("clone");
 const contiguous = aten("contiguous");
 const mean = aten("mean.dim");
 const mulScalar = aten("mul.Scalar");
-const view = aten("view");
+const viewAs = aten("view");
 const expand = aten("expand");
 
 const NCHW = [0, 3, 1, 2] as const;
@@ -39,7 +40,7 @@ function backend(): TorchBackend {
   return tf.backend() as TorchBackend;
 }
 
-export function valueOf(tensor: Tensor): Value {
+export function native(tensor: Tensor): Value {
   return backend().value(tensor.dataId);
 }
 
@@ -58,6 +59,13 @@ function pair(value: number): readonly [number, number] {
   return [value, value];
 }
 
+/** oneDNN has no convolution of nothing, but a slice of the batch may be empty. `weight` is [cout,cin,kh,kw]. */
+function outputShape([batch = 0, height = 0, width = 0]: readonly number[], { shape }: Value, { stride, padding }: ConvGeometry): number[] {
+  const [cout = 0, , kernelHeight = 0, kernelWidth = 0] = shape;
+  const size = (input: number, kernel: number) => Math.floor((input + 2 * padding - kernel) / stride) + 1;
+  return [batch, size(height, kernelHeight), size(width, kernelWidth), cout];
+}
+
 /** Storage that is only asked for its sizes and layout. */
 function unread([batch = 0, height = 0, width = 0, channels = 0]: readonly number[], type: number): Value {
   return permute(empty([batch, height, width, channels], type), NCHW);
@@ -72,18 +80,19 @@ function backward(dy: Value, x: Value, weight: Value, geometry: ConvGeometry, ma
 
 export const torchOps: EngineOps = {
   toPrecision(x, precision) {
-    return scope(() => tensorOf(cast(valueOf(x), scalarTypes[precision]))) as typeof x;
+    return scope(() => tensorOf(cast(native(x), scalarTypes[precision]))) as typeof x;
   },
 
   layoutFilter(filter, precision) {
-    return scope(() => tensorOf(clone(cast(permute(valueOf(filter), OIHW), scalarTypes[precision]), CHANNELS_LAST)));
+    return scope(() => tensorOf(clone(cast(permute(native(filter), OIHW), scalarTypes[precision]), CHANNELS_LAST)));
   },
 
   conv2d(x, filter, bias, { stride, padding }) {
     return scope(() => {
-      const weight = valueOf(filter);
-      const shift = bias === null ? null : cast(valueOf(bias), weight.type);
-      const input = nchw(cast(valueOf(x), weight.type));
+      const weight = native(filter);
+      if (x.shape[0] === 0) return tensorOf(empty(outputShape(x.shape, weight, { stride, padding }), weight.type));
+      const shift = bias === null ? null : cast(native(bias), weight.type);
+      const input = nchw(cast(native(x), weight.type));
       const y = convolution(input, weight, shift, pair(stride), pair(padding), ONE, false, NONE, 1);
       return tensorOf(permute(y, NHWC));
     });
@@ -91,56 +100,58 @@ export const torchOps: EngineOps = {
 
   conv2dInputGrad(dy, filter, inputShape, geometry) {
     return scope(() => {
-      const weight = valueOf(filter);
-      const gradient = nchw(cast(valueOf(dy), weight.type));
+      const weight = native(filter);
+      if (dy.shape[0] === 0) return tensorOf(empty(inputShape, weight.type));
+      const gradient = nchw(cast(native(dy), weight.type));
       return tensorOf(permute(backward(gradient, unread(inputShape, weight.type), weight, geometry, INPUT_ONLY), NHWC));
     });
   },
 
   conv2dFilterGrad(x, dy, filterShape, geometry) {
     return scope(() => {
+      if (x.shape[0] === 0) return tensorOf(full(filterShape, 0, FLOAT));
       const [height = 0, width = 0, cin = 0, cout = 0] = filterShape;
-      const input = valueOf(x);
+      const input = native(x);
       const weight = unread([cout, height, width, cin], input.type);
-      const gradient = backward(nchw(cast(valueOf(dy), input.type)), nchw(input), weight, geometry, WEIGHT_ONLY);
+      const gradient = backward(nchw(cast(native(dy), input.type)), nchw(input), weight, geometry, WEIGHT_ONLY);
       return tensorOf(contiguous(permute(cast(gradient, FLOAT), HWIO)));
     });
   },
 
   activation(x, activation) {
-    return scope(() => tensorOf(activate(valueOf(x), activation))) as typeof x;
+    return scope(() => tensorOf(activate(native(x), activation))) as typeof x;
   },
 
   activationGrad(x, dy, activation) {
     return scope(() => {
-      const input = valueOf(x);
-      return tensorOf(activateGrad(input, cast(valueOf(dy), input.type), activation));
+      const input = native(x);
+      return tensorOf(activateGrad(input, cast(native(dy), input.type), activation));
     }) as typeof x;
   },
 
   groupNorm(x, gamma, beta, groups, epsilon) {
     return scope(() => {
-      const { y, mean: centre, rstd } = groupNorm(valueOf(x), valueOf(gamma), valueOf(beta), groups, epsilon);
+      const { y, mean: centre, rstd } = groupNorm(native(x), native(gamma), native(beta), groups, epsilon);
       return { y: tensorOf(y), mean: tensorOf(centre), rstd: tensorOf(rstd) };
     });
   },
 
   groupNormGrad(dy, x, mean, rstd, gamma, groups, want) {
     return scope(() => {
-      const { dx, dgamma, dbeta } = groupNormGrad(valueOf(dy), valueOf(x), valueOf(mean), valueOf(rstd), valueOf(gamma), groups, want);
+      const { dx, dgamma, dbeta } = groupNormGrad(native(dy), native(x), native(mean), native(rstd), native(gamma), groups, want);
       return { dx: tensorOf(dx), dgamma: dgamma && tensorOf(dgamma), dbeta: dbeta && tensorOf(dbeta) };
     });
   },
 
   // In float32 whatever x is stored in: the head and the loss are computed so.
   spatialMean(x) {
-    return scope(() => tensorOf(mean(valueOf(x), [1, 2], false, FLOAT)));
+    return scope(() => tensorOf(mean(native(x), [1, 2], false, FLOAT)));
   },
 
   spatialMeanGrad(dy, inputShape) {
     return scope(() => {
       const [batch = 0, height = 0, width = 0, channels = 0] = inputShape;
-      const share = view(mulScalar(contiguous(valueOf(dy)), 1 / (height * width)), [batch, 1, 1, channels]);
+      const share = viewAs(mulScalar(contiguous(native(dy)), 1 / (height * width)), [batch, 1, 1, channels]);
       return tensorOf(contiguous(expand(share, [batch, height, width, channels])));
     });
   },
@@ -153,7 +164,7 @@ export const torchOps: EngineOps = {
     if (x.size !== target.length) {
       throw new IsoergError("ENGINE", `readInto: ${target.length} places for a tensor of ${x.size} values, shape [${x.shape}]`);
     }
-    bridge().read(valueOf(x).handle, target);
+    bridge().read(native(x).handle, target);
   },
 };
 

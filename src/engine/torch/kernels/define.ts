@@ -5,7 +5,7 @@
 import type { KernelConfig, KernelFunc, TensorInfo } from "@tensorflow/tfjs-core";
 import { scope, type Value } from "../aten.js";
 import type { TorchBackend } from "../backend.js";
-import { DOUBLE, FLOAT, INT, LONG, BYTE } from "../scalar-type.js";
+import { BYTE, DOUBLE, FLOAT, INT, LONG } from "../scalar-type.js";
 import { cast } from "./convert.js";
 
 /** A kernel's named inputs as native values. */

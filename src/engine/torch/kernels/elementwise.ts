@@ -9,26 +9,26 @@ import type {
   UnaryInputs,
 } from "@tensorflow/tfjs-core";
 import { aten, type Value } from "../aten.js";
-import { BOOL, DOUBLE, FLOAT, INT } from "../scalar-type.js";
+import { BOOL, DOUBLE, INT } from "../scalar-type.js";
 import { cast, float, full, isFloat, reshape } from "./convert.js";
 import { kernel } from "./define.js";
 
-const add = aten("add.Tensor");
+const _add = aten("add.Tensor");
 const sub = aten("sub.Tensor");
 const mul = aten("mul.Tensor");
-const div = aten("div.Tensor");
+const _div = aten("div.Tensor");
 const divMode = aten("div.Tensor_mode");
 const remainder = aten("remainder.Tensor");
 const pow = aten("pow.Tensor_Tensor");
 const clamp = aten("clamp");
 const where = aten("where.self");
-const eq = aten("eq.Tensor");
-const ne = aten("ne.Tensor");
+const _eq = aten("eq.Tensor");
+const _ne = aten("ne.Tensor");
 const gtScalar = aten("gt.Scalar");
-const logicalOr = aten("logical_or");
+const _logicalOr = aten("logical_or");
 const isnan = aten("isnan");
 const leakyRelu = aten("leaky_relu");
-const mulScalar = aten("mul.Scalar");
+const _mulScalar = aten("mul.Scalar");
 const addScalar = aten("add.Scalar");
 
 function unary(kernelName: string, body: (x: Value) => Value): KernelConfig {

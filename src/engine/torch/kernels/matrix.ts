@@ -1,5 +1,5 @@
 /** Matrix products, with what TensorFlow.js fuses after them. */
-import type { BatchMatMulAttrs, KernelConfig, _FusedMatMulAttrs } from "@tensorflow/tfjs-core";
+import type { _FusedMatMulAttrs, BatchMatMulAttrs, KernelConfig } from "@tensorflow/tfjs-core";
 import { aten, type Value } from "../aten.js";
 import { float } from "./convert.js";
 import { kernel } from "./define.js";
