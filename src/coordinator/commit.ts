@@ -1,0 +1,96 @@
+/**
+ * Whether a step counts: a pure decision on the ballots of one generation.
+ *
+ * A step commits when every rank voted for it, all from the same parameters, and their samples are the plan's batch exactly.
+ * A lost peer makes it come again in a new generation; a number that is not finite, a broken engine, parameters that differ
+ * or samples that are not the plan's stop the run, since trying again would give the same or hide a fault. The first fault
+ * decides, without waiting for the other ballots: those ranks may be waiting for a peer that is gone.
+ */
+import type { BallotMessage } from "../wire/messages.js";
+
+export interface CommitState {
+  readonly step: number;
+  readonly worldSize: number;
+  /** By rank; a rank that has not voted is missing. */
+  readonly ballots: ReadonlyMap<number, BallotMessage>;
+  /** Sample ids of the step's global batch, in the order of their positions. */
+  readonly batch: Uint32Array;
+  /** How often in a row a step was not finished because a collective failed. */
+  readonly retriesSoFar: number;
+  readonly numSteps: number;
+  /** A person asked the run to end. */
+  readonly stopAsked: string | null;
+  /** Newcomers wait for a checkpoint. */
+  readonly checkpointAsked: boolean;
+}
+
+export interface CommitOptions {
+  readonly checkpointEverySteps: number;
+  readonly maxRetries: number;
+}
+
+export type CommitDecision =
+  | { readonly kind: "wait" }
+  | {
+      readonly kind: "commit";
+      /** A checkpoint of the state after this step. */
+      readonly checkpoint: boolean;
+      /** What the run does then. */
+      readonly then: "goOn" | "finish" | "stop";
+    }
+  | { readonly kind: "retry" }
+  | { readonly kind: "fail" };
+
+/** @returns the verdict on the step under way, and why. */
+export function decideCommit(state: CommitState, options: CommitOptions): [CommitDecision, string] {
+  const ballots = [...state.ballots].sort(([a], [b]) => a - b);
+  const where = (rank: number): string => `rank ${rank}, step ${state.step}`;
+  for (const [rank, ballot] of ballots) {
+    if (ballot.ok || ballot.fault === "collective") continue;
+    return [{ kind: "fail" }, `${where(rank)}: ${ballot.reason || ballot.fault}`];
+  }
+  for (const [rank, ballot] of ballots) {
+    if (ballot.ok) continue;
+    const reason = `${where(rank)}: the sum over the workers was not finished (${ballot.reason || "no reason given"})`;
+    if (state.retriesSoFar < options.maxRetries) return [{ kind: "retry" }, reason];
+    return [{ kind: "fail" }, `${reason}, for the ${state.retriesSoFar + 1}th time in a row`];
+  }
+  const [first] = ballots;
+  if (first === undefined || ballots.length < state.worldSize)
+    return [{ kind: "wait" }, `${ballots.length} of ${state.worldSize} have voted`];
+  for (const [rank, ballot] of ballots) {
+    if (ballot.checksum === first[1].checksum) continue;
+    return [
+      { kind: "fail" },
+      `step ${state.step}: parameters differ between workers: checksum ${hex(first[1].checksum)} on rank ${first[0]}, ${hex(ballot.checksum)} on rank ${rank}`,
+    ];
+  }
+  const strayed = compareToPlan(ballots, state.batch);
+  if (strayed !== null) return [{ kind: "fail" }, `step ${state.step}: ${strayed}`];
+
+  const done = state.step + 1;
+  const everyone = `all ${state.worldSize} voted for it`;
+  if (done >= state.numSteps)
+    return [{ kind: "commit", checkpoint: true, then: "finish" }, `${everyone}; all ${state.numSteps} steps are done`];
+  if (state.stopAsked !== null) return [{ kind: "commit", checkpoint: true, then: "stop" }, `${everyone}; stop asked: ${state.stopAsked}`];
+  const checkpoint = state.checkpointAsked || done % options.checkpointEverySteps === 0;
+  return [{ kind: "commit", checkpoint, then: "goOn" }, everyone];
+}
+
+/** Exactly once: the ballots' samples, by rank, must be the batch. @returns what differs, or null. */
+export function compareToPlan(ballots: readonly (readonly [number, BallotMessage])[], batch: Uint32Array): string | null {
+  let position = 0;
+  for (const [rank, { sampleIds }] of ballots) {
+    for (const id of sampleIds) {
+      const planned = batch[position];
+      if (id !== planned)
+        return `rank ${rank} took part with sample ${id} at position ${position}, where the plan has ${planned ?? "none"}`;
+      position++;
+    }
+  }
+  return position === batch.length ? null : `the workers took part with ${position} samples, and the plan has ${batch.length}`;
+}
+
+function hex(checksum: bigint): string {
+  return checksum.toString(16).padStart(16, "0");
+}

@@ -1,0 +1,276 @@
+/**
+ * A coordinator: the run's state machine, its server, its journal and metrics, and the clock that drives it.
+ *
+ * It owns the run from the first worker's hello to the last line of the journal. Everything it decides stands in pure files
+ * beside this one; here they are only tied together and, at the end, closed in the order in which they depend on each other.
+ */
+import { createHash } from "node:crypto";
+import { EventEmitter } from "node:events";
+import type { Logger } from "pino";
+import { z } from "zod";
+import type { CheckpointStore } from "../checkpoint/store.js";
+import type { Config } from "../config/schema.js";
+import { createPlan, numSteps as stepsOf } from "../data/plan.js";
+import type { SampleSource } from "../data/samples.js";
+import { IsoergError } from "../util/error.js";
+import type { RunStatus } from "../wire/messages.js";
+import type { MetricSink, Outcome, RunEvent } from "./events.js";
+import { openJournal, readJournal } from "./journal.js";
+import { openMetricsLog } from "./metrics-log.js";
+import { Run } from "./run.js";
+import { startServer } from "./server.js";
+
+export interface CoordinatorOptions {
+  readonly config: Config;
+  /** The training split. */
+  readonly source: SampleSource;
+  /** The data set's manifest, for the workers and as its identity. */
+  readonly manifest: unknown;
+  readonly runFolder: string;
+  readonly store: CheckpointStore;
+  /** host:port. Default: loopback, any free port. */
+  readonly listen?: string;
+  readonly workers: number;
+  /** Fewer than these are not enough to go on. Default 1. */
+  readonly minWorkers?: number;
+  /** Go on from the last whole checkpoint of the run folder, if there is one. */
+  readonly resume: boolean;
+  readonly log: Logger;
+  readonly sinks?: readonly MetricSink[];
+  readonly timeouts?: Partial<CoordinatorTimeouts>;
+  readonly now?: () => number;
+}
+
+export interface CoordinatorTimeouts {
+  /** How long the start waits for all workers. Default 60 s. */
+  readonly joinMs: number;
+  /** How long a run below its minimum waits for new workers. Default 60 s. */
+  readonly rejoinMs: number;
+  /** Between a worker's heartbeats. Default 1 s. */
+  readonly heartbeatMs: number;
+  /** A worker that is silent for so long is lost. Default 15 s. */
+  readonly silenceMs: number;
+  /** How long workers may take to say goodbye. Default 10 s. */
+  readonly goodbyeMs: number;
+}
+
+export interface Coordinator {
+  readonly runId: string;
+  /** host:port */
+  readonly address: string;
+  readonly numSteps: number;
+  /** The first step to compute; above 0 when resumed. */
+  readonly startStep: number;
+  /** `event` for everything that happens in the run. */
+  readonly events: EventEmitter<{ event: [RunEvent] }>;
+  /** Settles when all is written and closed. */
+  readonly finished: Promise<Outcome>;
+  status(): RunStatus;
+  /** Ends the run after the step under way and a checkpoint. */
+  stop(reason: string): void;
+  /** Ends the run now. */
+  abort(reason: string): void;
+  /** Ends the run now, as failed: what it needs outside this process is gone. */
+  fail(reason: string): void;
+}
+
+const TICK_MS = 200;
+
+const DEFAULT_TIMEOUTS: CoordinatorTimeouts = {
+  joinMs: 60_000,
+  rejoinMs: 60_000,
+  heartbeatMs: 1_000,
+  silenceMs: 15_000,
+  goodbyeMs: 10_000,
+};
+
+/**
+ * Starts a coordinator.
+ * @throws IsoergError NETWORK when it can't listen, CHECKPOINT when the run's checkpoints can't be used or are of other data.
+ */
+export async function createCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
+  const { config, source, runFolder, log } = options;
+  const now = options.now ?? Date.now;
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const planOptions = {
+    numSamples: source.numSamples,
+    shuffleBlock: config.data.shuffleBlock,
+    batchSize: config.data.batchSize,
+    seed: BigInt(config.seed),
+  };
+  const numSteps = stepsOf(planOptions, config.epochs);
+  const dataset = sha256(JSON.stringify(options.manifest));
+  const start = options.resume ? await whereItStands(options, dataset) : NEW_RUN;
+  const runId = start.runId ?? newRunId(config.name, now());
+  const startStep = start.checkpointStep ?? 0;
+
+  const journal = await openJournal(runFolder, () => new Date(now()));
+  const metricsLog = await openMetricsLog(runFolder, startStep);
+  const sinks = new Set<MetricSink>([metricsLog, ...(options.sinks ?? [])]);
+  const events = new EventEmitter<{ event: [RunEvent] }>();
+  let end: (outcome: Outcome) => void = () => {};
+  const ended = new Promise<Outcome>((resolve) => {
+    end = resolve;
+  });
+
+  const onEvent = (event: RunEvent): void => {
+    logEvent(log, event);
+    if (event.kind === "commit") {
+      const { kind: _, ids: __, checksum: ___, ...record } = event;
+      for (const sink of sinks) void writeTo(sink, record);
+    } else if (event.kind === "generation" && event.step < lastStep) {
+      metricsLog.rewind(event.step).catch((error: Error) => run.fail(`metrics can't be written: ${error.message}`));
+    }
+    if (event.kind === "commit") lastStep = event.step + 1;
+    else if (event.kind === "generation") lastStep = event.step;
+    events.emit("event", event);
+    if (event.kind === "ended") end(event.outcome);
+  };
+  let lastStep = startStep;
+  const writeTo = async (sink: MetricSink, record: Parameters<MetricSink["write"]>[0]): Promise<void> => {
+    try {
+      await sink.write(record);
+    } catch (error) {
+      sinks.delete(sink);
+      log.error({ err: error }, "a sink of metrics failed and is left out");
+    }
+  };
+
+  const run = new Run({
+    runId,
+    name: config.name,
+    plan: createPlan(planOptions),
+    numSteps,
+    numChains: config.sampler.chains,
+    membership: {
+      expectedWorkers: options.workers,
+      minWorkers: options.minWorkers ?? 1,
+      joinTimeoutMs: timeouts.joinMs,
+      rejoinTimeoutMs: timeouts.rejoinMs,
+      heartbeatTimeoutMs: timeouts.silenceMs,
+    },
+    commit: { checkpointEverySteps: config.checkpoint.everySteps, maxRetries: 5 },
+    start,
+    journal,
+    store: options.store,
+    describeState: (step) => ({ runId, step, epoch: step / createPlan(planOptions).stepsPerEpoch, numSteps, dataset, config }),
+    now,
+    onEvent,
+  });
+  const reason = startStep > 0 ? `goes on from the checkpoint of step ${startStep}` : "a new run";
+  await journal.append({ event: "start", runId, config: sha256(JSON.stringify(config)), dataset, numSteps, step: startStep, reason });
+
+  const closeFiles = async (): Promise<void> => {
+    for (const sink of sinks)
+      await sink.close().catch((error: Error) => log.error({ err: error }, "a sink of metrics could not be closed"));
+    await journal[Symbol.asyncDispose]();
+  };
+  const server = await startServer({
+    listen: options.listen ?? "127.0.0.1:0",
+    run,
+    welcome: {
+      runId,
+      configJson: JSON.stringify(config),
+      manifestJson: JSON.stringify(options.manifest),
+      heartbeatMs: timeouts.heartbeatMs,
+    },
+    samples: { source, plan: createPlan(planOptions), numSteps, sliceWeights: (generation) => run.sliceWeights(generation) },
+    store: options.store,
+  }).catch(async (error: unknown) => {
+    await closeFiles();
+    throw error;
+  });
+  log.info({ runId, address: server.address, numSteps, step: startStep, dataset }, "listening");
+  const timer = setInterval(() => run.tick(), TICK_MS);
+
+  const finish = async (): Promise<Outcome> => {
+    const outcome = await ended;
+    clearInterval(timer);
+    await server.close(timeouts.goodbyeMs);
+    await closeFiles();
+    return outcome;
+  };
+  const finished = finish();
+  if (startStep >= numSteps) run.fail(`step ${startStep} of ${numSteps} is done already`);
+  return {
+    runId,
+    address: server.address,
+    numSteps,
+    startStep,
+    events,
+    finished,
+    status: () => run.status(),
+    stop: (why) => run.requestStop(why),
+    abort: (why) => run.abort(why),
+    fail: (why) => run.fail(why),
+  };
+}
+
+interface Start {
+  readonly runId: string | null;
+  readonly checkpointStep: number | null;
+  readonly generation: number;
+}
+
+const NEW_RUN: Start = { runId: null, checkpointStep: null, generation: 0 };
+
+const stateSchema = z.object({ runId: z.string(), dataset: z.string() });
+
+/** What the run folder says about the run so far: its id, its last whole checkpoint, its last generation. */
+async function whereItStands({ runFolder, store, log }: CoordinatorOptions, dataset: string): Promise<Start> {
+  const { lines, numTorn } = await readJournal(runFolder);
+  if (numTorn > 0) log.warn({ numTorn }, "the journal has torn lines; they are passed over");
+  let generation = 0;
+  let runId: string | null = null;
+  for (const line of lines) {
+    if (line.event === "generation") generation = Math.max(generation, line.generation);
+    else if (line.event === "start") runId = line.runId;
+  }
+  if ((await store.list()).length === 0) return { runId, checkpointStep: null, generation };
+  const checkpoint = await store.load("latest");
+  for (const warning of checkpoint.warnings) log.warn(warning);
+  const state = stateSchema.safeParse(checkpoint.state);
+  if (!state.success)
+    throw new IsoergError("CHECKPOINT", `${checkpoint.path}/state.json says nothing of a run`, {
+      hint: "It was not written by `isoerg train`.",
+    });
+  if (state.data.dataset !== dataset) {
+    throw new IsoergError(
+      "CHECKPOINT",
+      `${checkpoint.path} was trained on other data than the configuration names (manifest ${state.data.dataset.slice(0, 12)}, not ${dataset.slice(0, 12)})`,
+      {
+        hint: "Give the data set that the run began with, or start a new run in another folder.",
+      },
+    );
+  }
+  return { runId: runId ?? state.data.runId, checkpointStep: checkpoint.step, generation };
+}
+
+function newRunId(name: string, nowMs: number): string {
+  return `${name}-${new Date(nowMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}-${Math.floor(
+    Math.random() * 36 ** 4,
+  )
+    .toString(36)
+    .padStart(4, "0")}`;
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function logEvent(log: Logger, event: RunEvent): void {
+  switch (event.kind) {
+    case "commit":
+      return log.debug({ step: event.step, generation: event.generation, ms: Math.round(event.stepMs) }, "committed");
+    case "generation":
+      return log.info({ generation: event.generation, step: event.step, workers: event.workers, reason: event.reason }, "generation");
+    case "checkpoint":
+      return log.info({ step: event.step, path: event.path, ms: Math.round(event.ms) }, "checkpoint");
+    case "notice":
+      return log.warn(event.message);
+    case "ended":
+      return log.info({ ...event.outcome }, "ended");
+    default:
+      event satisfies never;
+  }
+}

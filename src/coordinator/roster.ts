@@ -1,0 +1,64 @@
+/**
+ * The workers with an open session, as the run sees them: a port to speak to each, and what was last heard from it.
+ * It keeps facts; what follows from them is decided in `membership.ts`.
+ */
+import type { Member, ToWorker } from "../wire/messages.js";
+import type { Candidate } from "./membership.js";
+
+/** One worker's session, seen from the run: a gRPC stream, or an in-memory one in tests. */
+export interface WorkerPort {
+  send(message: ToWorker): void;
+  /** Ends the session; nothing is sent after it. */
+  close(reason: string): void;
+}
+
+export interface WorkerEntry extends Candidate {
+  readonly engine: string;
+  readonly port: WorkerPort;
+  heardAtMs: number;
+  /** Which step's state it holds; null until it was ready once. */
+  holdsStep: number | null;
+  phase: string;
+  step: number;
+  /** Of its last step: the time in its own phases. */
+  stepMs: number;
+}
+
+export class Roster {
+  readonly #workers = new Map<string, WorkerEntry>();
+
+  add(entry: WorkerEntry): void {
+    this.#workers.set(entry.incarnation, entry);
+  }
+
+  get(incarnation: string): WorkerEntry | undefined {
+    return this.#workers.get(incarnation);
+  }
+
+  /** @returns the entry that was there. */
+  remove(incarnation: string): WorkerEntry | undefined {
+    const entry = this.#workers.get(incarnation);
+    this.#workers.delete(incarnation);
+    return entry;
+  }
+
+  /** In the order of joining. */
+  all(): WorkerEntry[] {
+    return [...this.#workers.values()];
+  }
+
+  /** Speaks to several workers; one that left meanwhile is passed over. */
+  send(incarnations: readonly string[], message: ToWorker): void {
+    for (const incarnation of incarnations) this.#workers.get(incarnation)?.port.send(message);
+  }
+
+  /** For people: the members by rank, then those who wait. */
+  describe(members: readonly string[]): Member[] {
+    const waiting = this.all().filter(({ incarnation }) => !members.includes(incarnation));
+    const inOrder = [...members.flatMap((incarnation) => this.#workers.get(incarnation) ?? []), ...waiting];
+    return inOrder.map(({ workerId, incarnation, engine, phase, step, stepMs }) => {
+      const rank = members.indexOf(incarnation);
+      return { workerId, rank: Math.max(0, rank), engine, phase: rank < 0 ? "waiting to be let in" : phase, step, stepMs };
+    });
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * The messages of proto/isoerg/v1 as TypeScript sees them: `oneof`s are discriminated unions, enums are the words of the
+ * run, 64-bit numbers are numbers where they count things (checked to be safe) and bigint where they are checksums.
+ * The .proto files are the contract; this is its reading, and `codec.ts` turns one into the other.
+ */
+
+// ---- worker to coordinator ----
+
+export type Fault = "none" | "collective" | "non-finite" | "engine";
+
+export interface Hello {
+  readonly workerId: string;
+  readonly incarnation: string;
+  readonly engine: string;
+  readonly protocol: number;
+}
+
+export interface BallotMessage {
+  readonly generation: number;
+  readonly step: number;
+  readonly ok: boolean;
+  readonly fault: Fault;
+  readonly reason: string;
+  readonly checksum: bigint;
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly phasesMs: Readonly<Record<string, number>>;
+  readonly sampleIds: readonly number[];
+}
+
+export type FromWorker =
+  | ({ readonly kind: "hello" } & Hello)
+  | { readonly kind: "heartbeat"; readonly step: number; readonly phase: string }
+  | { readonly kind: "ringBound"; readonly generation: number; readonly endpoint: string }
+  | { readonly kind: "ready"; readonly generation: number; readonly step: number }
+  | ({ readonly kind: "ballot" } & BallotMessage)
+  | { readonly kind: "leave"; readonly reason: string; readonly failed: boolean; readonly wish: boolean };
+
+// ---- coordinator to worker ----
+
+export type Restore = "fresh" | "checkpoint" | "keep";
+export type StopOutcome = "finished" | "asked" | "failed";
+
+export interface Welcome {
+  readonly runId: string;
+  readonly configJson: string;
+  readonly manifestJson: string;
+  readonly heartbeatMs: number;
+}
+
+export interface GenerationMessage {
+  readonly generation: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly sliceWeights: readonly number[];
+  readonly step: number;
+  readonly restore: Restore;
+  readonly checkpointStep: number;
+}
+
+export interface VerdictMessage {
+  readonly generation: number;
+  readonly step: number;
+  readonly commit: boolean;
+  readonly reason: string;
+  readonly checkpoint: boolean;
+}
+
+export type ToWorker =
+  | ({ readonly kind: "welcome" } & Welcome)
+  | ({ readonly kind: "generation" } & GenerationMessage)
+  | { readonly kind: "ringPeers"; readonly generation: number; readonly endpoints: readonly string[] }
+  | { readonly kind: "proceed"; readonly generation: number; readonly step: number }
+  | ({ readonly kind: "verdict" } & VerdictMessage)
+  | { readonly kind: "stop"; readonly outcome: StopOutcome; readonly reason: string };
+
+// ---- samples ----
+
+export interface SamplesRequest {
+  readonly generation: number;
+  readonly rank: number;
+  readonly fromStep: number;
+}
+
+export interface SampleBlock {
+  readonly step: number;
+  readonly epoch: number;
+  readonly batchSize: number;
+  readonly sliceFrom: number;
+  readonly sliceTo: number;
+  readonly position: number;
+  readonly ids: readonly number[];
+  readonly labels: Uint8Array;
+  readonly images: Uint8Array;
+}
+
+export interface SampleBlocks {
+  readonly blocks: readonly SampleBlock[];
+}
+
+// ---- state ----
+
+export interface StateBlock {
+  readonly generation: number;
+  readonly step: number;
+  readonly rank: number;
+  readonly file: string;
+  readonly tensor: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly offset: number;
+  readonly data: Uint8Array;
+}
+
+export interface SaveStateReply {
+  readonly receivedBytes: number;
+}
+
+export interface LoadStateRequest {
+  readonly step: number;
+  readonly files: readonly string[];
+  readonly rowFrom: number;
+  readonly rowTo: number;
+}
+
+// ---- run control ----
+
+export type RunState = "waiting" | "training" | "stopping" | "finished" | "stopped" | "failed";
+
+export interface Member {
+  readonly workerId: string;
+  readonly rank: number;
+  readonly engine: string;
+  readonly phase: string;
+  readonly step: number;
+  readonly stepMs: number;
+}
+
+export interface RunStatus {
+  readonly runId: string;
+  readonly name: string;
+  readonly state: RunState;
+  readonly reason: string;
+  readonly generation: number;
+  readonly step: number;
+  readonly numSteps: number;
+  readonly epoch: number;
+  readonly samplesPerSecond: number;
+  readonly etaSeconds: number;
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly members: readonly Member[];
+}
+
+export interface StopRequest {
+  readonly reason: string;
+}
+
+export interface StopReply {
+  readonly step: number;
+}

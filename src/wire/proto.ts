@@ -1,0 +1,73 @@
+/**
+ * Loads proto/isoerg/v1 and makes its services typed: each method's serializers take and give the types of `messages.ts`.
+ * Servers add these definitions to a grpc.Server, clients call them through `client.ts`.
+ */
+import { join } from "node:path";
+import type { MethodDefinition } from "@grpc/grpc-js";
+import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
+import { invariant } from "../util/error.js";
+import { packageRoot } from "../util/package.js";
+import { type Codec, plain, union } from "./codec.js";
+import type {
+  FromWorker,
+  LoadStateRequest,
+  RunStatus,
+  SampleBlocks,
+  SamplesRequest,
+  SaveStateReply,
+  StateBlock,
+  StopReply,
+  StopRequest,
+  ToWorker,
+} from "./messages.js";
+
+/** Of the .proto files; a worker of another one is refused. */
+export const PROTOCOL_VERSION = 1;
+
+/** No message is larger: blocks are about 1 MiB, and a Welcome holds a manifest. */
+export const MAX_MESSAGE_BYTES = 16 * 2 ** 20;
+
+/** About so many bytes of samples or state travel in one message. */
+export const BLOCK_BYTES = 2 ** 20;
+
+const packages: PackageDefinition = loadSync(["coordination.proto", "run.proto"], {
+  includeDirs: [join(packageRoot, "proto", "isoerg", "v1")],
+  longs: String,
+  enums: String,
+  defaults: true,
+  oneofs: true,
+});
+
+function method<Request, Reply>(
+  service: string,
+  name: string,
+  request: Codec<Request>,
+  reply: Codec<Reply>,
+): MethodDefinition<Request, Reply> {
+  const definition = packages[`isoerg.v1.${service}`];
+  invariant(definition !== undefined && !("format" in definition), `no service ${service} in proto/`);
+  const raw = (definition as Readonly<Record<string, MethodDefinition<object, object>>>)[name];
+  invariant(raw !== undefined, `no method ${service}.${name} in proto/`);
+  return {
+    path: raw.path,
+    requestStream: raw.requestStream,
+    responseStream: raw.responseStream,
+    requestSerialize: (value) => raw.requestSerialize(request.toWire(value)),
+    requestDeserialize: (bytes) => request.fromWire(raw.requestDeserialize(bytes)),
+    responseSerialize: (value) => raw.responseSerialize(reply.toWire(value)),
+    responseDeserialize: (bytes) => reply.fromWire(raw.responseDeserialize(bytes)),
+  };
+}
+
+export const coordination = {
+  session: method("Coordination", "Session", union<FromWorker>(), union<ToWorker>()),
+  samples: method("Coordination", "Samples", plain<SamplesRequest>(), plain<SampleBlocks>()),
+  saveState: method("Coordination", "SaveState", plain<StateBlock>(), plain<SaveStateReply>()),
+  loadState: method("Coordination", "LoadState", plain<LoadStateRequest>(), plain<StateBlock>()),
+} as const;
+
+export const runControl = {
+  status: method("RunControl", "Status", plain<object>(), plain<RunStatus>()),
+  watch: method("RunControl", "Watch", plain<object>(), plain<RunStatus>()),
+  stop: method("RunControl", "Stop", plain<StopRequest>(), plain<StopReply>()),
+} as const;
