@@ -16,6 +16,8 @@ export interface Dct2d {
 export function createDct2d(height: number, width: number): Dct2d {
   const columns = basis(height);
   const rows = basis(width);
+  const mirroredColumns = transposed(columns, height);
+  const mirroredRows = transposed(rows, width);
   const between = new Float64Array(height * width);
   const half = new Float64Array(Math.max(height, width) * 2);
   return {
@@ -24,8 +26,8 @@ export function createDct2d(height: number, width: number): Dct2d {
       forwardRows(between, 0, output, at, width, height, columns, half);
     },
     inverse(input, output, at) {
-      inverseRows(input, at, between, 0, height, width, rows);
-      inverseRows(between, 0, output, at, width, height, columns);
+      inverseRows(input, at, between, 0, height, width, mirroredRows);
+      inverseRows(between, 0, output, at, width, height, mirroredColumns);
     },
   };
 }
@@ -79,18 +81,32 @@ function inverseRows(
   outputAt: number,
   numRows: number,
   length: number,
-  cosines: Float64Array,
+  mirrored: Float64Array,
 ): void {
   const numHalf = Math.ceil(length / 2);
+  const numPairs = length >> 1;
   for (let row = 0; row < numRows; row++) {
     const from = inputAt + row * length;
     for (let i = 0; i < numHalf; i++) {
       let even = 0;
       let odd = 0;
-      for (let k = 0; k < length; k += 2) even += (input[from + k] as number) * (cosines[k * numHalf + i] as number);
-      for (let k = 1; k < length; k += 2) odd += (input[from + k] as number) * (cosines[k * numHalf + i] as number);
+      let at = i * length;
+      let k = from;
+      for (let pair = 0; pair < numPairs; pair++, k += 2, at += 2) {
+        even += (input[k] as number) * (mirrored[at] as number);
+        odd += (input[k + 1] as number) * (mirrored[at + 1] as number);
+      }
+      if (length & 1) even += (input[k] as number) * (mirrored[at] as number);
       output[outputAt + i * numRows + row] = even + odd;
       if (length - 1 - i !== i) output[outputAt + (length - 1 - i) * numRows + row] = even - odd;
     }
   }
+}
+
+/** [N, M] -> [M, N] */
+function transposed(matrix: Float64Array, numRows: number): Float64Array {
+  const numColumns = matrix.length / numRows;
+  const out = new Float64Array(matrix.length);
+  for (let i = 0; i < numRows; i++) for (let j = 0; j < numColumns; j++) out[j * numRows + i] = matrix[i * numColumns + j] as number;
+  return out;
 }
