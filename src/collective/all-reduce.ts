@@ -23,13 +23,16 @@ export interface AllReduceOptions {
   readonly bucket: number;
   /** Breaks the ring, since a half-done collective can't be taken back. */
   readonly signal?: AbortSignal;
-  /** Longest chunk. Default: a quarter of a segment, between 64 KiB and what a frame can carry. */
+  /** Default: by length and world size. All ranks must take the same. */
+  readonly algorithm?: "ring" | "whole";
+  /** Longest chunk of the ring. Default: a quarter of a segment, between 256 KiB and what a frame can carry. */
   readonly chunkLength?: number;
 }
 
-/** Vectors of which all copies together have at most so many values go round whole. */
-const WHOLE_VALUES = 8192;
-const MIN_CHUNK_LENGTH = 1 << 14;
+/** Up to here a hop costs more than its bytes: a vector goes round whole when it has at most so many values, and its copies together. */
+const WHOLE_LENGTH = 1 << 14;
+const WHOLE_LENGTH_OF_ALL = 1 << 18;
+const MIN_CHUNK_LENGTH = 1 << 16;
 
 /** `values` may be over shared memory. Rejects when the ring broke or a peer disagrees about the sums; the ring is then broken. */
 export async function allReduce(transport: RingTransport, values: Float32Array, options: AllReduceOptions): Promise<void> {
@@ -39,8 +42,8 @@ export async function allReduce(transport: RingTransport, values: Float32Array, 
   const onAbort = (): void => transport.interrupt(toError(options.signal?.reason));
   options.signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    const whole = values.length * worldSize <= WHOLE_VALUES && values.length <= transport.maxPayloadLength;
-    await (whole ? sumWhole(transport, values, options) : sumByRing(transport, values, options));
+    const algorithm = options.algorithm ?? chooseAlgorithm(values.length, transport);
+    await (algorithm === "whole" ? sumWhole(transport, values, options) : sumByRing(transport, values, options));
   } catch (error) {
     transport.interrupt(toError(error));
     throw error;
@@ -112,6 +115,11 @@ async function receiveExactly(transport: RingTransport, expected: FrameTag, numV
 
 function describe({ step, bucket, round, chunk }: FrameTag, numValues: number): string {
   return `step ${step} bucket ${bucket} round ${round} chunk ${chunk} (${numValues} values)`;
+}
+
+function chooseAlgorithm(numValues: number, { place, maxPayloadLength }: RingTransport): "ring" | "whole" {
+  const isShort = numValues <= WHOLE_LENGTH && numValues * place.worldSize <= WHOLE_LENGTH_OF_ALL && numValues <= maxPayloadLength;
+  return isShort ? "whole" : "ring";
 }
 
 /** Several chunks a segment, so that hops overlap; not too small, since each costs a wake-up. */

@@ -35,7 +35,15 @@ function sameBits(a: Float32Array, b: Float32Array): boolean {
 const chunkLength = 1024;
 
 describe.each(ringKinds)("all-reduce over $name", ({ open }) => {
-  describe.each([1, 2, 3, 4])("among %i", (worldSize) => {
+  describe.each([
+    { worldSize: 1, algorithm: "ring" },
+    { worldSize: 2, algorithm: "ring" },
+    { worldSize: 3, algorithm: "ring" },
+    { worldSize: 4, algorithm: "ring" },
+    { worldSize: 2, algorithm: "whole" },
+    { worldSize: 3, algorithm: "whole" },
+    { worldSize: 4, algorithm: "whole" },
+  ] as const)("among $worldSize, $algorithm", ({ worldSize, algorithm }) => {
     // Nothing, fewer values than ranks, odd, a chunk, segments of unequal length, several chunks a segment.
     it.each([0, 1, 3, 64, 1023, 1024, 4097, 5 * chunkLength * worldSize + 13])(
       "sums %i values, the same bits everywhere",
@@ -44,7 +52,7 @@ describe.each(ringKinds)("all-reduce over $name", ({ open }) => {
         const inputs = ring.ranks.map(({ place }) => someValues(length, place.rank));
         const results = inputs.map((values) => values.slice());
         await Promise.all(
-          ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength })),
+          ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength, algorithm })),
         );
         if (length === 0) expect(results.every((values) => values.length === 0)).toBe(true);
         else expectSum(results, inputs);
@@ -52,11 +60,28 @@ describe.each(ringKinds)("all-reduce over $name", ({ open }) => {
     );
   });
 
+  it.each([100, 16_384, 16_385, 400_000])("chooses a way by itself for %i values", async (length) => {
+    await using ring = await open({ worldSize: 3 });
+    const inputs = ring.ranks.map(({ place }) => someValues(length, place.rank));
+    const results = inputs.map((values) => values.slice());
+    await Promise.all(ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0 })));
+    expectSum(results, inputs);
+    // Two hops of the whole vector, or four of a third of it.
+    const whole = length <= 16_384;
+    const { framesSent, bytesSent } = at(ring.ranks, 0).counts();
+    expect(bytesSent / 4 / length).toBeCloseTo(whole ? 2 : 4 / 3, 3);
+    if (whole) expect(framesSent).toBe(2);
+  });
+
   it("sums a long vector by the ring also when it is cut into chunks of one value", async () => {
     await using ring = await open({ worldSize: 3 });
     const inputs = ring.ranks.map(({ place }) => someValues(9001, place.rank));
     const results = inputs.map((values) => values.slice());
-    await Promise.all(ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength: 7 })));
+    await Promise.all(
+      ring.ranks.map((transport, rank) =>
+        allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength: 7, algorithm: "ring" }),
+      ),
+    );
     expectSum(results, inputs);
   });
 
@@ -69,13 +94,15 @@ describe.each(ringKinds)("all-reduce over $name", ({ open }) => {
     results.forEach((values, rank) => {
       values.set(at(inputs, rank));
     });
-    await Promise.all(ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength })));
+    await Promise.all(
+      ring.ranks.map((transport, rank) => allReduce(transport, at(results, rank), { step: 1, bucket: 0, chunkLength, algorithm: "ring" })),
+    );
     expectSum(results, inputs);
   });
 
   it("gives the values back for good: they may be overwritten as soon as it has resolved", async () => {
     await using ring = await open({ worldSize: 3 });
-    for (const length of [10, 30_000]) {
+    for (const length of [100, 30_000]) {
       const inputs = ring.ranks.map(({ place }) => someValues(length, place.rank));
       const results = await Promise.all(
         ring.ranks.map(async (transport, rank) => {
@@ -130,7 +157,7 @@ describe.each(ringKinds)("all-reduce over $name", ({ open }) => {
     await using ring = await open({ worldSize: 4, timeoutMs: 20_000 });
     const sums = ring.ranks
       .filter(({ place }) => place.rank !== 2)
-      .map((transport) => allReduce(transport, new Float32Array(100_000), { step: 1, bucket: 0, chunkLength }));
+      .map((transport) => allReduce(transport, new Float32Array(100_000), { step: 1, bucket: 0, chunkLength, algorithm: "ring" }));
     ring.kill(2);
     for (const outcome of await Promise.allSettled(sums)) {
       expect(outcome.status).toBe("rejected");
