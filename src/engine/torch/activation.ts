@@ -1,15 +1,13 @@
-/** Activations and their derivatives, each one fused ATen operator where there is one. */
+/** Activations and their derivatives, each one fused operation where there is one: of ATen's, or for silu of native/silu.h. */
 import type { Activation } from "../ops.js";
-import { aten, type Value } from "./aten.js";
+import { aten, silu, siluGrad, type Value } from "./aten.js";
 
 const relu = aten("relu");
-const silu = aten("silu");
 const gelu = aten("gelu");
 const elu = aten("elu");
 const leakyRelu = aten("leaky_relu");
 const softplus = aten("softplus");
 const thresholdBackward = aten("threshold_backward");
-const siluBackward = aten("silu_backward");
 const geluBackward = aten("gelu_backward");
 const eluBackward = aten("elu_backward");
 const leakyReluBackward = aten("leaky_relu_backward");
@@ -54,7 +52,7 @@ export function activateGrad(x: Value, dy: Value, activation: Activation): Value
     case "relu":
       return thresholdBackward(dy, x, 0);
     case "silu":
-      return siluBackward(dy, x);
+      return siluGrad(dy, x);
     case "gelu":
       return geluBackward(dy, x);
     case "elu":

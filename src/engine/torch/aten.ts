@@ -279,6 +279,17 @@ export function noiseRows(
   return taken(0);
 }
 
+export function silu(x: Value): Value {
+  bridge().silu(x.handle);
+  return taken(0);
+}
+
+/** dL/dx from dL/dy and silu's input. */
+export function siluGrad(dy: Value, x: Value): Value {
+  bridge().siluGrad(dy.handle, x.handle);
+  return taken(0);
+}
+
 export function stridesOf(value: Value): number[] {
   bridge().strides(value.handle);
   return Array.from(cells.subarray(1, 1 + (cells[0] as number)));
