@@ -1,9 +1,11 @@
 /** The sum over all ranks: one suite, every transport. The oracle is a float64 sum that knows nothing of rings. */
 import { describe, expect, it } from "vitest";
 import { allReduce } from "../../src/collective/all-reduce.js";
+import { memoryRing } from "../../src/collective/memory-transport.js";
 import { adoptSummable, allocateSummable, summableView } from "../../src/collective/reduce.js";
 import { SumQueue } from "../../src/collective/sum-queue.js";
-import { at, ringKinds } from "./rings.js";
+import type { RingTransport } from "../../src/collective/transport.js";
+import { at, GENERATION, RUN, ringKinds } from "./rings.js";
 
 /** Deterministic, in [-1, 1), different on every rank. */
 function someValues(length: number, rank: number): Float32Array {
@@ -115,6 +117,36 @@ describe.each(ringKinds)("all-reduce over $name", ({ open }) => {
       );
       expectSum(results, inputs);
     }
+  });
+
+  it("sends nothing from the values that could still be read after it has resolved", async () => {
+    // In memory, as there the moment at which a payload is read can be chosen: rank 1 takes its last frames when rank 0 is long done.
+    const ranks = memoryRing({ run: RUN, generation: GENERATION, worldSize: 2 });
+    const [zero, one] = [at(ranks, 0), at(ranks, 1)];
+    let finish = (): void => {};
+    const zeroIsDone = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const late: RingTransport = {
+      place: one.place,
+      maxPayloadLength: one.maxPayloadLength,
+      send: (tag, payload) => one.send(tag, payload),
+      receive: async () => {
+        if (one.counts().framesReceived === 2) await zeroIsDone; // its two chunks to add; what is left are sums
+        return one.receive();
+      },
+      interrupt: (reason) => one.interrupt(reason),
+      counts: () => one.counts(),
+      [Symbol.asyncDispose]: () => one[Symbol.asyncDispose](),
+    };
+    const [first, second] = [new Float32Array(4000).fill(1), new Float32Array(4000).fill(2)];
+    const options = { step: 1, bucket: 0, chunkLength: 1000, algorithm: "ring" } as const;
+    const later = allReduce(late, second, options);
+    await allReduce(zero, first, options);
+    first.fill(Number.NaN);
+    finish();
+    await later;
+    expect(second.every((value) => value === 3)).toBe(true);
   });
 
   it("sums many buckets in the order in which they were started", async () => {
