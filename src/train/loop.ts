@@ -5,7 +5,7 @@
  * workers, the vote. A step that does not commit leaves no trace; it comes again, on the same samples, with the same noise.
  */
 import type { Config } from "../config/schema.js";
-import { createAugmentation } from "../data/augment.js";
+import { augment } from "../data/augment.js";
 import type { ClassGaussians } from "../data/class-gaussians.js";
 import { numSteps } from "../data/plan.js";
 import type { SampleShape } from "../data/samples.js";
@@ -39,7 +39,6 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
   const generative = objective.views.has("generated") && config.sampler.chains > 0;
   const start = generative && createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) });
   const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape }) : null;
-  const augment = createAugmentation({ ...config.data.augment, shape: data.shape, seed });
   const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed });
   const gradient = new Gradient(state.model.numParameters, link);
   const statistics = link.allocate(16);
@@ -71,7 +70,7 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
     const clock = createPhaseClock(link.phase);
     clock.begin("data");
     const positions = Int32Array.from({ length: turn.labels.length }, (_, i) => turn.positions.from + i);
-    const images = augment(turn.images, { step, positions });
+    const images = augment(turn.images, data.shape, config.data.augment, { seed, step, from: turn.positions.from });
     const chains = buffer && step % config.sampler.every === 0 ? buffer.take(step) : null;
     const progress = progressOf(step, totalSteps);
     let advanced: Float32Array | null = null;

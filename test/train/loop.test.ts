@@ -67,7 +67,7 @@ describe("the training loop", () => {
           saved = { step, parts: copy(parts) };
         },
       });
-      // numSteps sets the schedules: the interrupted run above must follow the whole run's, so it is cut by its own link only.
+      // The schedules follow the configuration, so the run that was cut by its link above is the whole run's beginning.
       const resumed = run(config, { resume: saved as { step: number; parts: StatePart[] } });
       const rest = whole.ballots.slice(stopAfter + 1);
       expect(resumed.ballots.map((b) => b.checksum)).toEqual(rest.map((b) => b.checksum));
