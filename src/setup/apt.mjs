@@ -17,7 +17,7 @@ export async function installSystemPackages() {
   if (missing.length === 0) return;
   const names = missing.join(", ");
   const lost = "without them the portable engine is used, about 12 times slower";
-  const sudo = permission();
+  const sudo = permission({ env: process.env, uid: process.getuid?.() ?? -1, canSudo });
   if (typeof sudo === "string") {
     say(`${names} not installed (${sudo}): ${lost}`);
     return;
@@ -48,14 +48,20 @@ function isInstalled(name) {
   return answer.status === 0 && answer.stdout.includes("Status: install ok installed");
 }
 
-/** Words to put before apt-get, or the reason why it is not to be run. */
-function permission() {
-  if (process.env.ISOERG_NO_APT === "1") return "ISOERG_NO_APT=1";
-  if (process.getuid?.() === 0) return [];
-  if (process.env.ISOERG_APT !== "1") return "not root, and ISOERG_APT=1 is not set";
-  if (!inPath("sudo") || spawnSync("sudo", ["-n", "true"], { stdio: "ignore" }).status !== 0)
-    return "not root, and sudo would ask for a password";
-  return ["sudo", "-n"];
+/**
+ * Words to put before apt-get, or the reason why it is not to be run.
+ * @param {{ env: NodeJS.ProcessEnv, uid: number, canSudo: () => boolean }} who
+ * @returns {readonly string[] | string}
+ */
+export function permission({ env, uid, canSudo }) {
+  if (env.ISOERG_NO_APT === "1") return "ISOERG_NO_APT=1";
+  if (uid === 0) return [];
+  if (env.ISOERG_APT !== "1") return "not root, and ISOERG_APT=1 is not set";
+  return canSudo() ? ["sudo", "-n"] : "not root, and sudo would ask for a password";
+}
+
+function canSudo() {
+  return inPath("sudo") && spawnSync("sudo", ["-n", "true"], { stdio: "ignore" }).status === 0;
 }
 
 /**

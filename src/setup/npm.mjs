@@ -11,11 +11,13 @@ import { root, runStep, SetupError, say } from "./child.mjs";
 
 /** Runs `npm ci` when node_modules is missing or is not what the lockfile says. */
 export async function installPackages() {
-  const reason = whatIsMissing();
+  const wanted = packagesOf(join(root, "package-lock.json")) ?? {};
+  const installed = packagesOf(join(root, "node_modules", ".package-lock.json"));
+  const reason = whatIsMissing(wanted, installed, (path) => existsSync(join(root, path)));
   if (reason === undefined) return;
   say(`installing the npm packages of package-lock.json into node_modules (${reason})`);
   const started = Date.now();
-  const [command, ...args] = npm();
+  const [command = "npm", ...args] = npm();
   const status = await runStep(command, [...args, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
   if (status !== 0) {
     throw new SetupError(
@@ -26,16 +28,21 @@ export async function installPackages() {
   say(`packages installed in ${((Date.now() - started) / 1000).toFixed(0)} s`);
 }
 
-/** Why node_modules does not do, in a few words; undefined when it does. */
-function whatIsMissing() {
-  const installed = packagesOf(join(root, "node_modules", ".package-lock.json"));
+/**
+ * Why node_modules does not do, in a few words; undefined when it does.
+ * @param {Record<string, Locked>} wanted of package-lock.json
+ * @param {Record<string, Locked> | undefined} installed of npm's own record in node_modules
+ * @param {(path: string) => boolean} exists
+ */
+export function whatIsMissing(wanted, installed, exists) {
   if (installed === undefined) return "none are there yet";
-  for (const [path, { version, optional, devOptional }] of Object.entries(packagesOf(join(root, "package-lock.json")) ?? {})) {
+  for (const [path, { version, optional, devOptional }] of Object.entries(wanted)) {
     if (path === "") continue;
+    const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
     const have = installed[path];
     if (have === undefined && (optional === true || devOptional === true)) continue; // for other machines, or refused by this one
-    if (have === undefined || !existsSync(join(root, path))) return `${path.replace("node_modules/", "")} is missing`;
-    if (have.version !== version) return `${path.replace("node_modules/", "")} is ${have.version}, ${version} is wanted`;
+    if (have === undefined || !exists(path)) return `${name} is missing`;
+    if (have.version !== version) return `${name} is ${have.version}, ${version} is wanted`;
   }
   return undefined;
 }
