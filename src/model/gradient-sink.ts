@@ -7,7 +7,6 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { ops } from "../engine/ops.js";
 import { invariant } from "../util/error.js";
-import type { BoundParameter } from "./layer.js";
 
 export class GradientSink {
   readonly #into: Float32Array;
@@ -26,7 +25,7 @@ export class GradientSink {
   }
 
   /** Takes a parameter's gradient over: copies it to its place and frees it. */
-  write(parameter: BoundParameter, gradient: Tensor): void {
+  write(parameter: { readonly offset: number; readonly size: number }, gradient: Tensor): void {
     const { offset, size } = parameter;
     invariant(offset + size === this.#begin, `gradient of ${offset}..${offset + size} came when ${this.#begin} was due`);
     ops().readInto(gradient, this.#into.subarray(offset, offset + size));
