@@ -29,8 +29,12 @@ export interface AllReduceOptions {
   readonly chunkLength?: number;
 }
 
-/** Up to here a hop costs more than its bytes: a vector goes round whole when it has at most so many values, and its copies together. */
+/**
+ * Where a vector of n values goes round whole. With hop latency a and b per value, that takes (P-1) (a + n b), the ring
+ * 2 (P-1) (a + n b / P): whole is faster while n (1 - 2/P) < a / b, which is about this many values (60 us a hop, 1 GB/s).
+ */
 const WHOLE_LENGTH = 1 << 14;
+/** Whole vectors are neither chunked nor few: all copies together stay below this. */
 const WHOLE_LENGTH_OF_ALL = 1 << 18;
 const MIN_CHUNK_LENGTH = 1 << 16;
 
@@ -118,8 +122,9 @@ function describe({ step, bucket, round, chunk }: FrameTag, numValues: number): 
 }
 
 function chooseAlgorithm(numValues: number, { place, maxPayloadLength }: RingTransport): "ring" | "whole" {
-  const isShort = numValues <= WHOLE_LENGTH && numValues * place.worldSize <= WHOLE_LENGTH_OF_ALL && numValues <= maxPayloadLength;
-  return isShort ? "whole" : "ring";
+  const { worldSize } = place;
+  const isShort = numValues * (1 - 2 / worldSize) <= WHOLE_LENGTH && numValues * worldSize <= WHOLE_LENGTH_OF_ALL;
+  return isShort && numValues <= maxPayloadLength ? "whole" : "ring";
 }
 
 /** Several chunks a segment, so that hops overlap; not too small, since each costs a wake-up. */
