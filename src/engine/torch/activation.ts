@@ -1,8 +1,10 @@
-/** Activations and their derivatives, each one fused operation where there is one: of ATen's, or for silu of native/silu.h. */
+/** Activations and their derivatives: each one fused operation where there is one, of ATen or of native/activation.h. */
 import type { Activation } from "../ops.js";
-import { aten, silu, siluGrad, type Value } from "./aten.js";
+import { aten, smoothActivation, type Value } from "./aten.js";
 
 const relu = aten("relu");
+const silu = aten("silu");
+const siluBackward = aten("silu_backward");
 const gelu = aten("gelu");
 const elu = aten("elu");
 const leakyRelu = aten("leaky_relu");
@@ -19,6 +21,10 @@ const div = aten("div.Tensor");
 const sub = aten("sub.Tensor");
 const log1p = aten("log1p");
 
+/** Numbers of the bridge's own loops. */
+const SILU = 0;
+const SOFTPLUS = 1;
+
 /** Beyond this, softplus is its argument to float32's last place. */
 const SOFTPLUS_LINEAR = 20;
 
@@ -27,7 +33,7 @@ export function activate(x: Value, activation: Activation): Value {
     case "relu":
       return relu(x);
     case "silu":
-      return silu(x);
+      return smoothActivation(SILU, x, null, 1) ?? silu(x);
     case "gelu":
       return gelu(x);
     case "elu":
@@ -35,7 +41,7 @@ export function activate(x: Value, activation: Activation): Value {
     case "leaky-relu":
       return leakyRelu(x, activation.slope);
     case "softplus":
-      return softplus(x, activation.sharpness, SOFTPLUS_LINEAR);
+      return smoothActivation(SOFTPLUS, x, null, activation.sharpness) ?? softplus(x, activation.sharpness, SOFTPLUS_LINEAR);
     case "smooth-relu": {
       const positive = relu(x);
       const scaled = mulScalar(positive, activation.sharpness);
@@ -52,7 +58,7 @@ export function activateGrad(x: Value, dy: Value, activation: Activation): Value
     case "relu":
       return thresholdBackward(dy, x, 0);
     case "silu":
-      return siluGrad(dy, x);
+      return smoothActivation(SILU, x, dy, 1) ?? siluBackward(dy, x);
     case "gelu":
       return geluBackward(dy, x);
     case "elu":
@@ -60,7 +66,7 @@ export function activateGrad(x: Value, dy: Value, activation: Activation): Value
     case "leaky-relu":
       return leakyReluBackward(dy, x, activation.slope, false);
     case "softplus":
-      return softplusBackward(dy, x, activation.sharpness, SOFTPLUS_LINEAR);
+      return smoothActivation(SOFTPLUS, x, dy, activation.sharpness) ?? softplusBackward(dy, x, activation.sharpness, SOFTPLUS_LINEAR);
     case "smooth-relu": {
       // 1 - 1/(1 + b x) = b x / (1 + b x) for x >= 0, else 0.
       const scaled = mulScalar(relu(x), activation.sharpness);

@@ -279,15 +279,9 @@ export function noiseRows(
   return taken(0);
 }
 
-export function silu(x: Value): Value {
-  bridge().silu(x.handle);
-  return taken(0);
-}
-
-/** dL/dx from dL/dy and silu's input. */
-export function siluGrad(dy: Value, x: Value): Value {
-  bridge().siluGrad(dy.handle, x.handle);
-  return taken(0);
+/** silu (0) or softplus (1) of x, or with dy the product with its derivative; undefined where only ATen's operators can. */
+export function smoothActivation(kind: 0 | 1, x: Value, dy: Value | null, parameter: number): Value | undefined {
+  return bridge().activation(kind, x.handle, dy === null ? 0 : dy.handle, parameter) === 0 ? undefined : taken(0);
 }
 
 export function stridesOf(value: Value): number[] {

@@ -182,6 +182,7 @@ function compilerFlags(libtorch, headers) {
       "-O3",
       "-fno-math-errno", // lets sqrt be vectorised
       "-fno-trapping-math",
+      "-ffp-contract=fast",
       "-shared",
       "-fPIC",
       `-std=${standard}`,

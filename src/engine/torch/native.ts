@@ -22,9 +22,8 @@ export interface Native {
   read(handle: number, target: HostArray): void;
   write(handle: number, values: HostArray): void;
   noise(kind: number, key0: number, key1: number, step: number, purposeAndInner: number, positions: Int32Array, device: number): number;
-  /** The loops of native/silu.h where they apply, else ATen's operator; the result is left in the cells. */
-  silu(x: number): number;
-  siluGrad(dy: number, x: number): number;
+  /** kind 0 silu, 1 softplus; with dy (not 0) its product with the derivative. -> 0 where ATen's operators must do it. */
+  activation(kind: number, x: number, dy: number, parameter: number): number;
   setThreads(threads: number): void;
   setTensorFloat32(allow: number): void;
   /** Gives cached memory back to the system. */

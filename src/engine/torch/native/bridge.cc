@@ -14,10 +14,10 @@
 #include <node_api.h>
 #include <torch/csrc/api/include/torch/version.h>
 
+#include "activation.h"
 #include "operators.h"
 #include "philox.h"
 #include "pool.h"
-#include "silu.h"
 #include "tensors.h"
 
 namespace isoerg {
@@ -293,54 +293,15 @@ static napi_value noise(const Call& call) {
   return call.make(writer.count());
 }
 
-// Whether the loops of silu.h apply: one type, one dense layout, on the CPU.
-static bool hasOwnSilu(const at::Tensor& x) {
-  return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && x.is_non_overlapping_and_dense();
-}
-
-template <typename Loop>
-static void overElements(const at::Tensor& tensor, const Loop& loop) {
-  at::parallel_for(0, tensor.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-    loop(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-  });
-}
-
-// silu(handle) -> 1; the result stands in the shared array.
-static napi_value siluEntry(const Call& call) {
-  const at::Tensor& x = call.state.tensors.at(call.number(0));
-  ResultWriter writer = call.results();
-  if (!hasOwnSilu(x)) {
-    writer.write(at::silu(x));
-    return call.make(writer.count());
-  }
-  at::Tensor y = at::empty_like(x);
-  overElements(x, [&](size_t at, size_t size) {
-    if (x.scalar_type() == at::kFloat) silu(static_cast<const float*>(x.data_ptr()) + at, static_cast<float*>(y.data_ptr()) + at, size);
-    else silu(static_cast<const uint16_t*>(x.data_ptr()) + at, static_cast<uint16_t*>(y.data_ptr()) + at, size);
-  });
-  writer.write(y);
-  return call.make(writer.count());
-}
-
-// siluGrad(dy, x) -> 1; dL/dx stands in the shared array.
-static napi_value siluGradEntry(const Call& call) {
-  const at::Tensor& dy = call.state.tensors.at(call.number(0));
+// activation(kind, x, dy or 0, parameter) -> 1 with its result in the shared array, or 0 where ATen must do it.
+static napi_value activationOf(const Call& call) {
   const at::Tensor& x = call.state.tensors.at(call.number(1));
+  double gradient = call.number(2);
+  at::Tensor dy = gradient == 0 ? at::Tensor() : call.state.tensors.at(gradient);
+  at::Tensor result = activation(call.integer(0), x, dy, static_cast<float>(call.number(3)));
+  if (!result.defined()) return call.make(0);
   ResultWriter writer = call.results();
-  if (!hasOwnSilu(x) || dy.scalar_type() != x.scalar_type() || dy.device() != x.device() || dy.sizes() != x.sizes() || dy.strides() != x.strides()) {
-    writer.write(at::silu_backward(dy, x));
-    return call.make(writer.count());
-  }
-  at::Tensor dx = at::empty_like(x);
-  overElements(x, [&](size_t at, size_t size) {
-    if (x.scalar_type() == at::kFloat) {
-      siluGrad(static_cast<const float*>(x.data_ptr()) + at, static_cast<const float*>(dy.data_ptr()) + at, static_cast<float*>(dx.data_ptr()) + at, size);
-    } else {
-      siluGrad(
-          static_cast<const uint16_t*>(x.data_ptr()) + at, static_cast<const uint16_t*>(dy.data_ptr()) + at, static_cast<uint16_t*>(dx.data_ptr()) + at, size);
-    }
-  });
-  writer.write(dx);
+  writer.write(result);
   return call.make(writer.count());
 }
 
@@ -422,7 +383,7 @@ NAPI_MODULE_INIT() {
       {"share", entry<share>},         {"operator", entry<resolve>},    {"string", entry<intern>},
       {"call", entry<callOperator>},   {"run", entry<runOperator>},     {"release", entry<release>},
       {"from", entry<from>},           {"read", entry<read>},           {"write", entry<write>},
-      {"noise", entry<noise>},         {"silu", entry<siluEntry>},       {"siluGrad", entry<siluGradEntry>},
+      {"noise", entry<noise>},         {"activation", entry<activationOf>},
       {"setThreads", entry<setThreads>}, {"setTensorFloat32", entry<setTensorFloat32>},
       {"trim", entry<trim>},           {"resetPeak", entry<resetPeak>}, {"memory", entry<memory>},
       {"about", entry<about>},         {"strides", entry<strides>},
