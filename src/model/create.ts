@@ -9,7 +9,8 @@ import { wideResnet } from "./wide-resnet.js";
 
 /** Throws IsoergError CONFIG where a configuration does not fit the data's shape. */
 export function createModel(config: ModelConfig, inputShape: readonly [number, number, number], numClasses: number): Model {
-  return createNetwork({ inputShape, numClasses, input: config.input, layers: layersOf(config, numClasses) });
+  const narrowest = config.kind === "mlp" ? "fp32" : "bf16";
+  return createNetwork({ inputShape, numClasses, input: config.input, narrowest, layers: layersOf(config, numClasses) });
 }
 
 function layersOf(config: ModelConfig, numClasses: number): LayerBuilder {

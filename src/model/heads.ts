@@ -30,7 +30,8 @@ export function marginHead(targets: Tensor2D): Head {
     // Far below any logit; only the label's own entry loses its digits.
     const others = tf.sub(logits, tf.mul(targets, 1e30));
     const strongest = tf.argMax(others, 1) as Tensor1D;
-    return tf.sub(tf.oneHot(strongest, logits.shape[1], 1, 0, "float32"), targets);
+    // Cast afterwards: asked for float32, the wasm backend's oneHot writes integers' bits.
+    return tf.sub(tf.cast(tf.oneHot(strongest, logits.shape[1]), "float32"), targets);
   };
 }
 

@@ -20,12 +20,14 @@ export interface NetworkOptions {
   readonly inputShape: readonly [number, number, number];
   readonly numClasses: number;
   readonly input: InputNormalisation;
+  /** The narrowest precision that the layers compute in; a pass that asks for less gets this. */
+  readonly narrowest: Precision;
   /** From normalised images to logits. */
   readonly layers: LayerBuilder;
 }
 
 export function createNetwork(options: NetworkOptions): Model {
-  const { inputShape, numClasses, input } = options;
+  const { inputShape, numClasses, input, narrowest } = options;
   checkNormalisation(input, inputShape[2]);
   const body = options.layers(inputShape);
   invariant(
@@ -50,7 +52,8 @@ export function createNetwork(options: NetworkOptions): Model {
     return values;
   }
 
-  function bind(values: Tensor1D, precision: Precision): BoundModel {
+  function bind(values: Tensor1D, wanted: Precision): BoundModel {
+    const precision = narrowest === "fp32" ? narrowest : wanted;
     invariant(values.size === numParameters, `${values.size} values for a model of ${numParameters} parameters`);
     const bound = parameters.map(({ shape, offset, size }): BoundParameter => {
       const flat = tf.slice(values, [offset], [size]);

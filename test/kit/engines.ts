@@ -1,4 +1,4 @@
-/** The engines that a suite of engine-independent code runs on: always `cpu`, and `torch` where its bridge is built. */
+/** The engines that a suite of engine-independent code runs on: always `cpu` and `wasm`, and `torch` where its bridge is built. */
 import * as tf from "@tensorflow/tfjs-core";
 import { startEngine } from "../../src/engine/choose.js";
 import type { EngineName } from "../../src/engine/engine.js";
@@ -13,7 +13,7 @@ export interface TestedEngine {
 
 export async function testedEngines(): Promise<TestedEngine[]> {
   const engines: TestedEngine[] = [];
-  for (const name of ["cpu", "torch"] as const) {
+  for (const name of ["cpu", "wasm", "torch"] as const) {
     let missing: string | null = null;
     let backend = "";
     try {

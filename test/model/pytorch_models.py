@@ -1,4 +1,7 @@
-"""The models of src/model in PyTorch operations and autograd, in float64: an independent oracle of their values and gradients."""
+"""The models of src/model in PyTorch operations and autograd, in float64: an independent oracle of their values and gradients.
+
+The same networks with convolutions in bfloat16 (norms and the head in float32) say what error that precision has by nature.
+"""
 
 import base64
 import json
@@ -40,19 +43,25 @@ def activate(x, a):
 
 
 class Network:
-    def __init__(self, config, parameters):
+    def __init__(self, config, parameters, full, inner):
         self.config = config
         self.p = parameters
+        self.full = full  # of parameters, norms, features and logits
+        self.inner = inner  # of images between the layers
 
     def conv(self, x, name, stride):
         weight = self.p[name + ".weight"].permute(3, 2, 0, 1)  # [kh,kw,in,out] -> [out,in,kh,kw]
-        return F.conv2d(x, weight, self.p.get(name + ".bias"), stride=stride, padding=weight.shape[-1] // 2)
+        bias = self.p.get(name + ".bias")
+        if bias is not None:
+            bias = bias.to(self.inner)
+        return F.conv2d(x, weight.to(self.inner), bias, stride=stride, padding=weight.shape[-1] // 2)
 
     def norm(self, x, name):
         norm = self.config["norm"]
         if norm["kind"] == "none":
             return x
-        return F.group_norm(x, norm["groups"], self.p[name + ".weight"], self.p[name + ".bias"], 1e-5)
+        y = F.group_norm(x.to(self.full), norm["groups"], self.p[name + ".weight"], self.p[name + ".bias"], 1e-5)
+        return y.to(self.inner)
 
     def linear(self, x, name):
         return x @ self.p[name + ".weight"] + self.p[name + ".bias"]
@@ -63,7 +72,7 @@ class Network:
     def convnet(self, x):
         for i, stage in enumerate(self.config["stages"], 1):
             x = self.act(self.norm(self.conv(x, f"conv{i}", stage["stride"]), f"norm{i}"))
-        return self.linear(x.mean((2, 3)), "head")
+        return self.linear(x.mean((2, 3)).to(self.full), "head")
 
     def wide_resnet(self, x):
         x = self.conv(x, "stem", 1)
@@ -75,31 +84,35 @@ class Network:
                 branch = self.act(self.norm(self.conv(o, name + ".conv1", stride), name + ".norm2"))
                 branch = self.conv(branch, name + ".conv2", 1)
                 x = branch + (self.conv(o, name + ".shortcut", stride) if name + ".shortcut.weight" in self.p else x)
-        return self.linear(self.act(self.norm(x, "norm")).mean((2, 3)), "head")
+        return self.linear(self.act(self.norm(x, "norm")).mean((2, 3)).to(self.full), "head")
 
     def mlp(self, x):
-        x = x.permute(0, 2, 3, 1).flatten(1)
+        x = x.to(self.full).permute(0, 2, 3, 1).flatten(1)
         for i in range(1, len(self.config["hidden"]) + 1):
             x = self.act(self.linear(x, f"linear{i}"))
         return self.linear(x, "head")
 
     def __call__(self, x):  # [B,H,W,C] in [0,1]
-        mean = torch.tensor(self.config["input"]["mean"], dtype=torch.float64)
-        std = torch.tensor(self.config["input"]["std"], dtype=torch.float64)
-        x = ((x - mean) / std).permute(0, 3, 1, 2)
+        mean = torch.tensor(self.config["input"]["mean"], dtype=self.full)
+        std = torch.tensor(self.config["input"]["std"], dtype=self.full)
+        x = ((x - mean) / std).permute(0, 3, 1, 2).to(self.inner)
         return getattr(self, self.config["kind"].replace("-", "_"))(x)
 
 
-def run(case):
+def run(case, full, inner):
     parameters = {}
-    flat = decode(case["values"], [-1])
+    flat = decode(case["values"], [-1]).to(full)
     for p in case["parameters"]:
         parameters[p["name"]] = flat[p["offset"] : p["offset"] + math.prod(p["shape"])].reshape(p["shape"]).clone().requires_grad_()
-    x = decode(case["x"], case["xShape"]).requires_grad_()
-    logits = Network(case["config"], parameters)(x)
+    x = decode(case["x"], case["xShape"]).to(full).requires_grad_()
+    logits = Network(case["config"], parameters, full, inner)(x)
     F.cross_entropy(logits, torch.tensor(case["labels"]), reduction="sum").backward()
     gradients = torch.cat([parameters[p["name"]].grad.flatten() for p in case["parameters"]])
     return {"logits": encode(logits), "inputGradient": encode(x.grad), "parameterGradient": encode(gradients)}
 
 
-json.dump([run(case) for case in json.load(sys.stdin)], sys.stdout)
+def answer(case):
+    return {"exact": run(case, torch.float64, torch.float64), "bf16": run(case, torch.float32, torch.bfloat16)}
+
+
+json.dump([answer(case) for case in json.load(sys.stdin)], sys.stdout)
