@@ -36,7 +36,7 @@ export type CommitDecision =
       /** A checkpoint of the state after this step. */
       readonly checkpoint: boolean;
       /** What the run does then. */
-      readonly then: "goOn" | "finish" | "stop";
+      readonly next: "goOn" | "finish" | "stop";
     }
   | { readonly kind: "retry" }
   | { readonly kind: "fail" };
@@ -71,10 +71,10 @@ export function decideCommit(state: CommitState, options: CommitOptions): [Commi
   const done = state.step + 1;
   const everyone = `all ${state.worldSize} voted for it`;
   if (done >= state.numSteps)
-    return [{ kind: "commit", checkpoint: true, then: "finish" }, `${everyone}; all ${state.numSteps} steps are done`];
-  if (state.stopAsked !== null) return [{ kind: "commit", checkpoint: true, then: "stop" }, `${everyone}; stop asked: ${state.stopAsked}`];
+    return [{ kind: "commit", checkpoint: true, next: "finish" }, `${everyone}; all ${state.numSteps} steps are done`];
+  if (state.stopAsked !== null) return [{ kind: "commit", checkpoint: true, next: "stop" }, `${everyone}; stop asked: ${state.stopAsked}`];
   const checkpoint = state.checkpointAsked || done % options.checkpointEverySteps === 0;
-  return [{ kind: "commit", checkpoint, then: "goOn" }, everyone];
+  return [{ kind: "commit", checkpoint, next: "goOn" }, everyone];
 }
 
 /** Exactly once: the ballots' samples, by rank, must be the batch. @returns what differs, or null. */

@@ -17,6 +17,7 @@ import type { RunStatus } from "../wire/messages.js";
 import type { MetricSink, Outcome, RunEvent } from "./events.js";
 import { openJournal, readJournal } from "./journal.js";
 import { openMetricsLog } from "./metrics-log.js";
+import type { DatasetFiles } from "./rpc/dataset-file.js";
 import { Run } from "./run.js";
 import { startServer } from "./server.js";
 
@@ -26,6 +27,8 @@ export interface CoordinatorOptions {
   readonly source: SampleSource;
   /** The data set's manifest, for the workers and as its identity. */
   readonly manifest: unknown;
+  /** Its files that workers may ask for, by name. Default: none. */
+  readonly files?: DatasetFiles;
   readonly runFolder: string;
   readonly store: CheckpointStore;
   /** host:port. Default: loopback, any free port. */
@@ -175,6 +178,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       heartbeatMs: timeouts.heartbeatMs,
     },
     samples: { source, plan: createPlan(planOptions), numSteps, sliceWeights: (generation) => run.sliceWeights(generation) },
+    files: options.files ?? {},
     store: options.store,
   }).catch(async (error: unknown) => {
     await closeFiles();
@@ -261,15 +265,20 @@ function sha256(text: string): string {
 function logEvent(log: Logger, event: RunEvent): void {
   switch (event.kind) {
     case "commit":
-      return log.debug({ step: event.step, generation: event.generation, ms: Math.round(event.stepMs) }, "committed");
+      log.debug({ step: event.step, generation: event.generation, ms: Math.round(event.stepMs) }, "committed");
+      break;
     case "generation":
-      return log.info({ generation: event.generation, step: event.step, workers: event.workers, reason: event.reason }, "generation");
+      log.info({ generation: event.generation, step: event.step, workers: event.workers, reason: event.reason }, "generation");
+      break;
     case "checkpoint":
-      return log.info({ step: event.step, path: event.path, ms: Math.round(event.ms) }, "checkpoint");
+      log.info({ step: event.step, path: event.path, ms: Math.round(event.ms) }, "checkpoint");
+      break;
     case "notice":
-      return log.warn(event.message);
+      log.warn(event.message);
+      break;
     case "ended":
-      return log.info({ ...event.outcome }, "ended");
+      log.info({ ...event.outcome }, "ended");
+      break;
     default:
       event satisfies never;
   }

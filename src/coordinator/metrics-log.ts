@@ -52,7 +52,7 @@ async function cut(path: string, fromStep: number): Promise<void> {
 /** A line torn by a crash belongs to no step. */
 function isBefore(line: string, step: number): boolean {
   try {
-    return (JSON.parse(line) as Partial<StepRecord>).step! < step;
+    return (JSON.parse(line) as StepRecord).step < step;
   } catch {
     return false;
   }

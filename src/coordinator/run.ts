@@ -45,7 +45,7 @@ type Stage =
   | { readonly kind: "forming"; readonly endpoints: Map<number, string>; readonly ready: Set<number> }
   | { readonly kind: "stepping"; readonly ballots: Map<number, BallotMessage>; readonly sinceMs: number }
   /** Until the checkpoint of the step just committed is saved. */
-  | { readonly kind: "pausing"; readonly then: "admit" | "finish" | "stop" }
+  | { readonly kind: "pausing"; readonly next: "admit" | "finish" | "stop" }
   | { readonly kind: "ended"; readonly outcome: Outcome };
 
 interface Generation {
@@ -120,21 +120,26 @@ export class Run {
     worker.heardAtMs = this.#options.now();
     switch (message.kind) {
       case "hello":
-        return this.#lose(worker, "it said hello twice");
+        this.#lose(worker, "it said hello twice");
+        break;
       case "heartbeat":
         worker.phase = message.phase;
         worker.step = message.step;
         return;
       case "leave":
-        if (message.wish) return this.requestStop(`worker ${worker.workerId}: ${message.reason}`);
-        if (message.failed) return this.#end("failed", `worker ${worker.workerId}, step ${this.#step}: ${message.reason}`);
-        return this.#lose(worker, message.reason);
+        if (message.wish) this.requestStop(`worker ${worker.workerId}: ${message.reason}`);
+        else if (message.failed) this.#end("failed", `worker ${worker.workerId}, step ${this.#step}: ${message.reason}`);
+        else this.#lose(worker, message.reason);
+        break;
       case "ringBound":
-        return this.#bound(worker, message);
+        this.#bound(worker, message);
+        break;
       case "ready":
-        return this.#ready(worker, message);
+        this.#ready(worker, message);
+        break;
       case "ballot":
-        return this.#voted(worker, message);
+        this.#voted(worker, message);
+        break;
       default:
         message satisfies never;
     }
@@ -241,12 +246,14 @@ export class Run {
         }
         return;
       case "begin":
-        return this.#begin(decision.members, reason);
+        this.#begin(decision.members, reason);
+        break;
       case "admit":
         this.#admitting = true;
         return;
       case "giveUp":
-        return this.#end("failed", reason);
+        this.#end("failed", reason);
+        break;
       case "wait":
         if (this.#generation !== null && this.#stopAsked !== null) this.#end("asked", `${this.#stopAsked}; ${reason}`);
         else if (this.#stage.kind !== "waiting") this.#stage = { kind: "waiting" };
@@ -361,14 +368,17 @@ export class Run {
       case "wait":
         return;
       case "fail":
-        return this.#end("failed", reason);
+        this.#end("failed", reason);
+        break;
       case "retry":
         this.#retries++;
         this.#broken = reason;
         this.#record({ event: "retry", generation: this.#generation.number, step: this.#step, reason });
-        return this.#reconsider();
+        this.#reconsider();
+        break;
       case "commit":
-        return this.#commit(ballots, ids, this.#options.now() - sinceMs, decision.checkpoint, decision.then, reason);
+        this.#commit(ballots, ids, this.#options.now() - sinceMs, decision.checkpoint, decision.next, reason);
+        break;
       default:
         decision satisfies never;
     }
@@ -379,7 +389,7 @@ export class Run {
     ids: Uint32Array,
     stepMs: number,
     checkpoint: boolean,
-    then: "goOn" | "finish" | "stop",
+    next: "goOn" | "finish" | "stop",
     reason: string,
   ): void {
     const first = ballots.get(0);
@@ -406,8 +416,8 @@ export class Run {
     }
     if (checkpoint) this.#beginSaving(generation, members.length);
     this.#roster.send(members, { kind: "verdict", generation, step, commit: true, checkpoint, reason });
-    if (then !== "goOn") this.#stage = { kind: "pausing", then };
-    else if (checkpoint && this.#admitting) this.#stage = { kind: "pausing", then: "admit" };
+    if (next !== "goOn") this.#stage = { kind: "pausing", next };
+    else if (checkpoint && this.#admitting) this.#stage = { kind: "pausing", next: "admit" };
     else this.#proceed();
     this.#figures.committed(this.#options.now(), ids.length);
     this.#options.onEvent({
@@ -458,19 +468,19 @@ export class Run {
     }
     if (saving !== this.#saving) return;
     this.#saving = null;
-    if (this.#stage.kind === "pausing") this.#afterPause(this.#stage.then, result);
+    if (this.#stage.kind === "pausing") this.#afterPause(this.#stage.next, result);
   }
 
-  #afterPause(then: "admit" | "finish" | "stop", result: SavingResult): void {
+  #afterPause(next: "admit" | "finish" | "stop", result: SavingResult): void {
     if (result.kind === "saved") {
-      if (then === "finish") this.#end("finished", `all ${this.#options.numSteps} steps are done`);
-      else if (then === "stop") this.#end("asked", this.#stopAsked ?? "");
+      if (next === "finish") this.#end("finished", `all ${this.#options.numSteps} steps are done`);
+      else if (next === "stop") this.#end("asked", this.#stopAsked ?? "");
       else this.#begin(ranked(this.#roster.all(), this.#generation?.members ?? []), "newcomers are let in");
     } else if (result.cause !== undefined) {
       // The store fails: training can go on without a checkpoint, but not end without one.
-      if (then === "admit") this.#proceed();
+      if (next === "admit") this.#proceed();
       else this.#end("failed", `the last checkpoint could not be saved: ${result.reason}`);
-    } else if (then === "stop") {
+    } else if (next === "stop") {
       this.#end("asked", `${this.#stopAsked}; the last checkpoint could not be saved: ${result.reason}`);
     } else {
       // A worker was lost before it had sent its part: a new generation follows.

@@ -8,6 +8,7 @@ import { IsoergError } from "../util/error.js";
 import type { Welcome } from "../wire/messages.js";
 import { coordination, MAX_MESSAGE_BYTES, runControl } from "../wire/proto.js";
 import { statusHandler, stopHandler, watchHandler } from "./rpc/control.js";
+import { type DatasetFiles, datasetFileHandler } from "./rpc/dataset-file.js";
 import { type SamplesOptions, samplesHandler } from "./rpc/samples.js";
 import { sessionHandler } from "./rpc/session.js";
 import { loadStateHandler, saveStateHandler } from "./rpc/state.js";
@@ -19,6 +20,7 @@ export interface ServerOptions {
   readonly run: Run;
   readonly welcome: Welcome;
   readonly samples: SamplesOptions;
+  readonly files: DatasetFiles;
   readonly store: CheckpointStore;
 }
 
@@ -30,7 +32,7 @@ export interface RunningServer {
 }
 
 /** @throws IsoergError NETWORK when the address can't be listened on. */
-export async function startServer({ listen, run, welcome, samples, store }: ServerOptions): Promise<RunningServer> {
+export async function startServer({ listen, run, welcome, samples, files, store }: ServerOptions): Promise<RunningServer> {
   const server = new Server({
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
@@ -41,6 +43,7 @@ export async function startServer({ listen, run, welcome, samples, store }: Serv
   server.addService(coordination, {
     session: sessionHandler(run, welcome),
     samples: samplesHandler(samples),
+    datasetFile: datasetFileHandler(files),
     saveState: saveStateHandler(run),
     loadState: loadStateHandler(store),
   });

@@ -97,6 +97,14 @@ export interface SampleBlocks {
   readonly blocks: readonly SampleBlock[];
 }
 
+export interface DatasetFileRequest {
+  readonly name: string;
+}
+
+export interface FileBlock {
+  readonly data: Uint8Array;
+}
+
 // ---- state ----
 
 export interface StateBlock {

@@ -9,6 +9,8 @@ import { invariant } from "../util/error.js";
 import { packageRoot } from "../util/package.js";
 import { type Codec, plain, union } from "./codec.js";
 import type {
+  DatasetFileRequest,
+  FileBlock,
   FromWorker,
   LoadStateRequest,
   RunStatus,
@@ -62,6 +64,7 @@ function method<Request, Reply>(
 export const coordination = {
   session: method("Coordination", "Session", union<FromWorker>(), union<ToWorker>()),
   samples: method("Coordination", "Samples", plain<SamplesRequest>(), plain<SampleBlocks>()),
+  datasetFile: method("Coordination", "DatasetFile", plain<DatasetFileRequest>(), plain<FileBlock>()),
   saveState: method("Coordination", "SaveState", plain<StateBlock>(), plain<SaveStateReply>()),
   loadState: method("Coordination", "LoadState", plain<LoadStateRequest>(), plain<StateBlock>()),
 } as const;

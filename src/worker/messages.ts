@@ -1,0 +1,36 @@
+/** What the training thread says to the link thread, and what it gets back. Arrays are over shared memory or handed over. */
+import type { StatePart } from "../checkpoint/state-part.js";
+import type { Ballot, Turn, Verdict } from "../train/link.js";
+
+export type ToLink =
+  /** The engine runs; described for people. */
+  | { readonly kind: "started"; readonly engine: string }
+  /** Asks for the assignment of this run: a `Briefing`. Answered when the coordinator has welcomed this worker. */
+  | { readonly kind: "briefing" }
+  | { readonly kind: "next" }
+  | { readonly kind: "ready"; readonly generation: number }
+  | { readonly kind: "allocated"; readonly id: number; readonly memory: SharedArrayBuffer }
+  | { readonly kind: "sum"; readonly id: number; readonly offset: number; readonly length: number }
+  | { readonly kind: "finishSums" }
+  | { readonly kind: "vote"; readonly ballot: Ballot }
+  | { readonly kind: "save"; readonly parts: readonly StatePart[] }
+  | { readonly kind: "phase"; readonly name: string }
+  /** Training broke; nothing follows. */
+  | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined };
+
+/** What training is about. */
+export interface Briefing {
+  readonly runId: string;
+  readonly configJson: string;
+  readonly manifestJson: string;
+  /** The data set's Gaussians for the starts of chains; null where the configuration doesn't use them. */
+  readonly gaussians: Uint8Array | null;
+}
+
+export type SumsResult = { readonly done: true } | { readonly done: false; readonly reason: string };
+
+export type FromLink =
+  | { readonly kind: "briefing"; readonly briefing: Briefing | null }
+  | { readonly kind: "turn"; readonly turn: Turn }
+  | { readonly kind: "sums"; readonly result: SumsResult }
+  | { readonly kind: "verdict"; readonly verdict: Verdict };

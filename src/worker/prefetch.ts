@@ -1,0 +1,142 @@
+/**
+ * Samples ahead of their step: the coordinator's stream is put together into slices, a few steps ahead, in shared memory that
+ * the training thread reads without a copy. When enough slices wait, the stream is paused and gRPC's flow control holds the
+ * coordinator back. One object per generation; slices come in the order of the steps, each once.
+ */
+import type { ClientReadableStream } from "@grpc/grpc-js";
+import { IsoergError } from "../util/error.js";
+import type { Range } from "../util/range.js";
+import type { SampleBlock, SampleBlocks } from "../wire/messages.js";
+
+/** This rank's part of one step's global batch. */
+export interface StepSlice {
+  readonly step: number;
+  readonly epoch: number;
+  readonly batchSize: number;
+  readonly positions: Range;
+  readonly ids: Uint32Array;
+  readonly labels: Int32Array;
+  /** uint8 [n,H,W,C] */
+  readonly images: Uint8Array;
+}
+
+interface Filling {
+  readonly slice: StepSlice;
+  readonly memory: SharedArrayBuffer;
+  filled: number;
+}
+
+/** Slices that wait at most. */
+const AHEAD = 4;
+
+export class Prefetch {
+  readonly #stream: ClientReadableStream<SampleBlocks>;
+  readonly #ready: Filling[] = [];
+  readonly #free: SharedArrayBuffer[] = [];
+  #filling: Filling | undefined;
+  #inUse: Filling | undefined;
+  #failure: Error | undefined;
+  #waiting: (() => void) | undefined;
+
+  constructor(stream: ClientReadableStream<SampleBlocks>) {
+    this.#stream = stream;
+    stream.on("data", ({ blocks }: SampleBlocks) => {
+      try {
+        for (const block of blocks) this.#take(block);
+      } catch (error) {
+        this.#fail(error as Error);
+        stream.cancel();
+      }
+      if (this.#ready.length >= AHEAD) stream.pause();
+    });
+    stream.on("error", (error) => this.#fail(error));
+    stream.on("end", () => this.#fail(new IsoergError("PROTOCOL", "the stream of samples ended before the last step")));
+  }
+
+  /** The next slice; the one before it is given back. Rejects when the stream failed or was closed. */
+  async next(): Promise<StepSlice> {
+    this.#giveBack();
+    while (this.#ready.length === 0) {
+      if (this.#failure) throw this.#failure;
+      await new Promise<void>((resolve) => {
+        this.#waiting = resolve;
+      });
+    }
+    const next = this.#ready.shift() as Filling;
+    if (this.#ready.length < AHEAD && this.#stream.isPaused()) this.#stream.resume();
+    this.#inUse = next;
+    return next.slice;
+  }
+
+  close(): void {
+    this.#fail(new IsoergError("STOPPED", "the generation is over"));
+    this.#stream.cancel();
+  }
+
+  #take(block: SampleBlock): void {
+    const filling = this.#filling ?? this.#begin(block);
+    const { slice } = filling;
+    const n = block.ids.length;
+    if (block.step !== slice.step || block.position !== slice.positions.from + filling.filled || filling.filled + n > slice.ids.length) {
+      throw new IsoergError(
+        "PROTOCOL",
+        `samples of step ${block.step}, position ${block.position} came where step ${slice.step} was being filled`,
+      );
+    }
+    slice.ids.set(block.ids, filling.filled);
+    decodeLabels(block, slice.labels.subarray(filling.filled));
+    slice.images.set(block.images, n === 0 ? 0 : filling.filled * (block.images.length / n));
+    filling.filled += n;
+    if (filling.filled < slice.ids.length) {
+      this.#filling = filling;
+      return;
+    }
+    this.#filling = undefined;
+    this.#ready.push(filling);
+    this.#wake();
+  }
+
+  #begin(block: SampleBlock): Filling {
+    const n = block.sliceTo - block.sliceFrom;
+    const imageBytes = block.ids.length === 0 ? 0 : (n / block.ids.length) * block.images.length;
+    // Ids, labels and images in one piece of shared memory.
+    const memory = this.#memory(8 * n + imageBytes);
+    const slice = {
+      step: block.step,
+      epoch: block.epoch,
+      batchSize: block.batchSize,
+      positions: { from: block.sliceFrom, to: block.sliceTo },
+      ids: new Uint32Array(memory, 0, n),
+      labels: new Int32Array(memory, 4 * n, n),
+      images: new Uint8Array(memory, 8 * n, imageBytes),
+    };
+    return { slice, memory, filled: 0 };
+  }
+
+  #memory(sizeBytes: number): SharedArrayBuffer {
+    const at = this.#free.findIndex((memory) => memory.byteLength >= sizeBytes);
+    return at < 0 ? new SharedArrayBuffer(sizeBytes) : (this.#free.splice(at, 1)[0] as SharedArrayBuffer);
+  }
+
+  #giveBack(): void {
+    if (this.#inUse && this.#free.length <= AHEAD) this.#free.push(this.#inUse.memory);
+    this.#inUse = undefined;
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.#wake();
+  }
+
+  #wake(): void {
+    this.#waiting?.();
+    this.#waiting = undefined;
+  }
+}
+
+/** One byte a label, or two (little-endian) above 256 classes. */
+function decodeLabels({ ids, labels }: SampleBlock, into: Int32Array): void {
+  const view = new DataView(labels.buffer, labels.byteOffset, labels.byteLength);
+  const isWide = labels.length === 2 * ids.length;
+  for (let i = 0; i < ids.length; i++) into[i] = isWide ? view.getUint16(2 * i, true) : view.getUint8(i);
+}

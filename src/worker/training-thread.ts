@@ -1,0 +1,45 @@
+/**
+ * The training thread: starts the tensor engine, asks what the run is about, and trains until the link says stop. It owns
+ * no socket, so the process may end it at any time. Started by `worker.ts` as a worker_thread.
+ */
+import { workerData } from "node:worker_threads";
+import type { Config } from "../config/schema.js";
+import { decodeClassGaussians } from "../data/class-gaussians.js";
+import { parseManifest } from "../data/manifest.js";
+import { startEngine } from "../engine/choose.js";
+import type { EngineOptions } from "../engine/engine.js";
+import { train } from "../train/loop.js";
+import { IsoergError } from "../util/error.js";
+import { BlockingEnd, type ChannelEnds } from "./channel.js";
+import type { FromLink, ToLink } from "./messages.js";
+import { ask, createThreadLink } from "./thread-link.js";
+
+/** What a training thread gets as its workerData. */
+export interface TrainingThreadData {
+  readonly channel: ChannelEnds;
+  readonly engine: EngineOptions;
+}
+
+const { channel, engine: engineOptions } = workerData as TrainingThreadData;
+const end = new BlockingEnd<ToLink, FromLink>(channel);
+
+try {
+  const engine = await startEngine(engineOptions);
+  const threads = `${engine.threads} thread${engine.threads === 1 ? "" : "s"}`;
+  end.post({ kind: "started", engine: `${engine.name} (${engine.version}), ${engine.device}, ${threads}` });
+  const { briefing } = ask(end, { kind: "briefing" }, "briefing");
+  if (briefing !== null) {
+    const config = JSON.parse(briefing.configJson) as Config; // the coordinator's own, checked there
+    const manifest = parseManifest(briefing.manifestJson, "the coordinator's manifest");
+    const { shape, classes, classGaussians, splits } = manifest;
+    const numSamples = Math.min(config.data.subset ?? splits.train.numSamples, splits.train.numSamples);
+    const gaussians =
+      briefing.gaussians && decodeClassGaussians(briefing.gaussians, { shape, numClasses: classes.length, ...classGaussians });
+    train({ config, data: { shape, numClasses: classes.length, numSamples }, gaussians, link: createThreadLink(end) });
+  }
+} catch (error) {
+  const reason = error instanceof Error ? error.message : String(error);
+  end.post({ kind: "failed", reason, hint: error instanceof IsoergError ? error.hint : undefined });
+} finally {
+  end.close();
+}

@@ -1,0 +1,118 @@
+/**
+ * The training thread as the link thread holds it: started, served, ended. Every request of it is answered by the
+ * WorkerLink; if it dies without a word, that is told once, as its failure.
+ */
+import { Worker } from "node:worker_threads";
+import type { EngineOptions } from "../engine/engine.js";
+import { invariant } from "../util/error.js";
+import { AsyncEnd, createChannel } from "./channel.js";
+import type { Briefing, FromLink, ToLink } from "./messages.js";
+import type { TrainingThreadData } from "./training-thread.js";
+import type { WorkerLink } from "./worker-link.js";
+
+export interface TrainingOptions {
+  readonly engine: EngineOptions;
+  /** The thread's program. Default: `training-thread.js`. Tests have others. */
+  readonly program?: URL;
+}
+
+export type TrainingEnd =
+  | { readonly kind: "done" }
+  | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined };
+
+export class Training {
+  /** What the engine says of itself; rejects never, null when the thread ended before its engine ran. */
+  readonly started: Promise<string | null>;
+  /** How the thread ended. */
+  readonly ended: Promise<TrainingEnd>;
+  readonly #thread: Worker;
+  readonly #end: AsyncEnd<ToLink, FromLink>;
+  readonly #memories = new Map<number, SharedArrayBuffer>();
+  #link: WorkerLink | null = null;
+  #brief: (() => Promise<Briefing | null>) | null = null;
+  #sayStarted: (engine: string | null) => void = () => {};
+
+  constructor({ engine, program = new URL("./training-thread.js", import.meta.url) }: TrainingOptions) {
+    const { training, link } = createChannel();
+    const data: TrainingThreadData = { channel: training, engine };
+    let failure: TrainingEnd | undefined;
+    this.started = new Promise((resolve) => {
+      this.#sayStarted = resolve;
+    });
+    this.#end = new AsyncEnd<ToLink, FromLink>(link, (message) => {
+      if (message.kind === "failed") failure = message;
+      else if (message.kind === "started") this.#sayStarted(message.engine);
+      else this.#serve(message);
+    });
+    this.#thread = new Worker(program, { workerData: data, transferList: [training.port] });
+    this.ended = new Promise((resolve) => {
+      this.#thread.on("error", (error: Error) => {
+        failure ??= { kind: "failed", reason: `the training thread broke: ${error.message}`, hint: undefined };
+      });
+      this.#thread.on("exit", (code) => {
+        // Its last message may still be on the way through the port.
+        void this.#end.closed.then(() => {
+          this.#sayStarted(null);
+          resolve(
+            failure ??
+              (code === 0 ? { kind: "done" } : { kind: "failed", reason: `the training thread ended with ${code}`, hint: undefined }),
+          );
+        });
+      });
+    });
+  }
+
+  /** From now on requests are answered. */
+  serve(link: WorkerLink, brief: () => Promise<Briefing | null>): void {
+    this.#link = link;
+    this.#brief = brief;
+  }
+
+  /** Ends the thread whatever it does. It owns no socket, so this is safe. */
+  async terminate(): Promise<void> {
+    await this.#thread.terminate();
+  }
+
+  #serve(message: Exclude<ToLink, { kind: "failed" | "started" }>): void {
+    const link = this.#link;
+    switch (message.kind) {
+      case "briefing":
+        void this.#answerBriefing();
+        break;
+      case "next":
+        void link?.next().then((turn) => this.#end.reply({ kind: "turn", turn }));
+        break;
+      case "ready":
+        link?.ready(message.generation);
+        break;
+      case "allocated":
+        this.#memories.set(message.id, message.memory);
+        break;
+      case "sum": {
+        const memory = this.#memories.get(message.id);
+        invariant(memory, `no shared memory ${message.id}`);
+        link?.startSum(new Float32Array(memory, message.offset, message.length));
+        break;
+      }
+      case "finishSums":
+        void link?.finishSums().then((result) => this.#end.reply({ kind: "sums", result }));
+        break;
+      case "vote":
+        void link?.vote(message.ballot).then((verdict) => this.#end.reply({ kind: "verdict", verdict }));
+        break;
+      case "save":
+        link?.save(message.parts);
+        break;
+      case "phase":
+        link?.phase(message.name);
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  async #answerBriefing(): Promise<void> {
+    const briefing = this.#brief ? await this.#brief() : null;
+    this.#end.reply({ kind: "briefing", briefing });
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * A worker process from start to end: training thread first (an engine that can't start is told before anyone waits for
+ * this worker), then the session, then whatever the coordinator says.
+ *
+ * The end has one order: the training thread is done or ended, sockets are closed, goodbye is said, the channel is closed.
+ * A ZeroMQ socket lives on this thread only, so ending the other one can't abort the process.
+ */
+import { networkInterfaces } from "node:os";
+import type { Logger } from "pino";
+import type { EngineOptions } from "../engine/engine.js";
+import { IsoergError } from "../util/error.js";
+import { callServerStream, openClient, waitForCoordinator } from "../wire/client.js";
+import type { FileBlock } from "../wire/messages.js";
+import { coordination, PROTOCOL_VERSION } from "../wire/proto.js";
+import type { Briefing } from "./messages.js";
+import { Training } from "./training.js";
+import { type StopTurn, WorkerLink } from "./worker-link.js";
+
+export interface WorkerOptions {
+  /** host:port */
+  readonly coordinator: string;
+  /** Stable name of this place. */
+  readonly workerId: string;
+  /** Unique to this process. */
+  readonly incarnation: string;
+  readonly engine: EngineOptions;
+  /** Address for the ring's sockets. Default: loopback when the coordinator is there, else this machine's first address. */
+  readonly ringHost?: string;
+  readonly connectTimeoutMs?: number;
+  /** A wish to end the run after a checkpoint. */
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** Another training program; for tests. */
+  readonly program?: URL;
+}
+
+/** How long a training thread may take to end after its stop. */
+const THREAD_END_MS = 10_000;
+
+/**
+ * Computes for a coordinator until the run ends.
+ * @throws IsoergError ENGINE, NETWORK or what training failed with.
+ */
+export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
+  const { coordinator, workerId, incarnation, log } = options;
+  const training = new Training({ engine: options.engine, ...(options.program && { program: options.program }) });
+  const engine = await training.started;
+  if (engine === null) {
+    const end = await training.ended;
+    const { reason, hint } = end.kind === "failed" ? end : { reason: "the training thread ended early", hint: undefined };
+    throw new IsoergError("ENGINE", reason, hint === undefined ? {} : { hint });
+  }
+  log.info({ engine }, "engine started");
+  const client = openClient(coordinator);
+  try {
+    await waitForCoordinator(client, coordinator, options.connectTimeoutMs ?? 30_000);
+    const link = new WorkerLink({
+      client,
+      hello: { workerId, incarnation, engine, protocol: PROTOCOL_VERSION },
+      ring: { host: options.ringHost ?? defaultRingHost(coordinator) },
+      log,
+    });
+    const wish = (): void => link.wishToStop("asked to terminate");
+    if (options.signal.aborted) wish();
+    options.signal.addEventListener("abort", wish, { once: true });
+    training.serve(link, async (): Promise<Briefing | null> => {
+      const welcome = await link.welcome();
+      if (!welcome) return null;
+      const { runId, configJson, manifestJson } = welcome;
+      try {
+        return { runId, configJson, manifestJson, gaussians: await fetchGaussians(client, configJson, manifestJson) };
+      } catch (error) {
+        await link.fail(`the data set's Gaussians did not come: ${(error as Error).message}`);
+        return null;
+      }
+    });
+    const end = await endOfTraining(training, link);
+    if (end.kind === "failed") {
+      log.error({ reason: end.reason }, "training failed");
+      await link.fail(end.reason);
+    }
+    await link.close();
+    options.signal.removeEventListener("abort", wish);
+    const stop = link.stop ?? { kind: "stop", outcome: "failed", reason: "the worker ended by itself" };
+    if (end.kind === "failed") throw new IsoergError("ENGINE", end.reason, end.hint === undefined ? {} : { hint: end.hint });
+    return stop;
+  } finally {
+    client.close();
+    await training.terminate();
+  }
+}
+
+/** The thread ends by itself after a stop; one that doesn't is ended. */
+async function endOfTraining(training: Training, link: WorkerLink): ReturnType<() => Training["ended"]> {
+  let timer: NodeJS.Timeout | undefined;
+  const overdue = link.stopped.then(
+    () =>
+      new Promise<{ kind: "done" }>((resolve) => {
+        timer = setTimeout(() => resolve({ kind: "done" }), THREAD_END_MS);
+      }),
+  );
+  const end = await Promise.race([training.ended, overdue]);
+  clearTimeout(timer);
+  return end;
+}
+
+interface GaussiansSettings {
+  readonly sampler: { readonly chains: number; readonly start: string };
+}
+
+/** What chains start from, where the configuration wants that. */
+async function fetchGaussians(
+  client: Parameters<typeof callServerStream>[0],
+  configJson: string,
+  manifestJson: string,
+): Promise<Uint8Array | null> {
+  const { sampler } = JSON.parse(configJson) as GaussiansSettings;
+  const { classGaussians } = JSON.parse(manifestJson) as { classGaussians?: { file: string } };
+  if (sampler.chains === 0 || sampler.start === "uniform" || !classGaussians) return null;
+  const pieces: Uint8Array[] = [];
+  for await (const { data } of callServerStream(client, coordination.datasetFile, {
+    name: classGaussians.file,
+  }) as AsyncIterable<FileBlock>) {
+    pieces.push(data);
+  }
+  return new Uint8Array(Buffer.concat(pieces));
+}
+
+function defaultRingHost(coordinator: string): string {
+  const host = coordinator.slice(0, coordinator.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+  if (host === "localhost" || host === "::1" || host.startsWith("127.")) return "127.0.0.1";
+  const addresses = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+  return addresses.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
+}
