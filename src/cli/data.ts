@@ -1,19 +1,19 @@
 /**
  * `isoerg data prepare` and `isoerg data inspect`: a public data set to shards, and what a prepared one holds.
- * The work is src/data's; here it is shown: one moving line on a terminal, a line every few seconds elsewhere.
+ * The work is src/data's; here it is shown.
  */
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { type Manifest, readManifest, SPLITS } from "../data/manifest.js";
+import { readManifest } from "../data/manifest.js";
 import { prepareDataset } from "../data/prepare.js";
 import { sourceNamed, sources } from "../data/sources/registry.js";
 import type { PrepareEvent } from "../data/sources/source.js";
 import { type Damage, filesOf, verifyDataset } from "../data/verify.js";
 import { IsoergError } from "../util/error.js";
-
-const LINE_EVERY_MS = 3_000;
-const DRAW_EVERY_MS = 100;
+import { describe } from "./data/describe.js";
+import { interruptible } from "./interruptible.js";
+import { createProgressLine } from "./progress-line.js";
 
 export function dataCommand(): Command {
   const command = new Command("data").description("Prepare a data set, or inspect a prepared one.");
@@ -36,24 +36,17 @@ function prepareCommand(): Command {
     .addHelpText("after", `\nData sets:\n${known}\n\nExample:\n  $ isoerg data prepare cifar10 --out data/cifar10`)
     .action(async (name: string, options: { out: string; cache?: string; json?: string }) => {
       const source = sourceNamed(name);
-      const stop = new AbortController();
-      const onSignal = (): void => stop.abort();
-      process.once("SIGINT", onSignal).once("SIGTERM", onSignal);
-      const show = createProgressLine();
-      try {
-        const { manifest, reused } = await prepareDataset(source, {
+      const display = createDisplay();
+      const { manifest, reused } = await interruptible((signal) =>
+        prepareDataset(source, {
           out: options.out,
-          signal: stop.signal,
-          onProgress: show.event,
+          signal,
+          onProgress: display.event,
           ...(options.cache === undefined ? {} : { cacheFolder: options.cache }),
-        });
-        show.end();
-        print(`${reused ? "already prepared and whole" : "prepared"}: ${options.out}\n\n${describe(manifest)}`);
-        if (options.json !== undefined) await writeJson(options.json, { folder: resolve(options.out), reused, manifest });
-      } finally {
-        show.end();
-        process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
-      }
+        }),
+      ).finally(display.end);
+      print(`${reused ? "already prepared and whole" : "prepared"}: ${options.out}\n\n${describe(manifest)}`);
+      if (options.json !== undefined) await writeJson(options.json, { folder: resolve(options.out), reused, manifest });
     });
 }
 
@@ -69,11 +62,10 @@ function inspectCommand(): Command {
       print(describe(manifest));
       let damages: Damage[] | null = null;
       if (options.verify) {
-        const show = createProgressLine();
-        damages = await verifyDataset(folder, manifest, {
-          onBytes: (done, total) => show.event({ kind: "progress", phase: "verify", done, total, unit: "bytes" }),
-        });
-        show.end();
+        const display = createDisplay();
+        const onBytes = (done: number, total: number): void =>
+          display.event({ kind: "progress", phase: "verify", done, total, unit: "bytes" });
+        damages = await interruptible((signal) => verifyDataset(folder, manifest, { signal, onBytes })).finally(display.end);
         const numFiles = filesOf(manifest).length;
         print(
           damages.length === 0
@@ -94,100 +86,22 @@ function inspectCommand(): Command {
     });
 }
 
-/** The manifest for people. */
-export function describe(manifest: Manifest): string {
-  const { height, width, channels } = manifest.shape;
-  const figures = (values: readonly number[]): string => values.map((value) => value.toFixed(4)).join(" ");
-  const lines = [
-    `${manifest.name}: ${height}x${width}x${channels} uint8, ${manifest.classes.length} classes, from ${manifest.origin}`,
-    `channel means ${figures(manifest.statistics.mean)}, deviations ${figures(manifest.statistics.std)} (training split, pixels in [0,1])`,
-    "",
-    ...table(
-      ["split", "samples", "shards", "size"],
-      SPLITS.map((name) => {
-        const { numSamples, shards } = manifest.splits[name];
-        const bytes = shards.reduce((sum, shard) => sum + shard.sizeBytes, 0);
-        return [name, numSamples.toLocaleString("en"), String(shards.length), mebibytes(bytes)];
-      }),
-    ),
-    "",
-    ...table(
-      ["class", "name", ...SPLITS],
-      manifest.classes.map((name, i) => [
-        String(i),
-        name,
-        ...SPLITS.map((split) => (manifest.splits[split].classCounts[i] ?? 0).toLocaleString("en")),
-      ]),
-    ),
-    "",
-    ...table(
-      ["file", "size", "sha256"],
-      filesOf(manifest).map(({ file, sizeBytes, sha256 }) => [file, mebibytes(sizeBytes), `${sha256.slice(0, 16)}…`]),
-    ),
-  ];
-  return lines.join("\n");
-}
-
-/** Columns as wide as their widest cell; figures to the right. */
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const isFigure = header.map((_, i) => rows.every((row) => /^[\d.,]+( MiB)?$/.test(row[i] ?? "")));
-  return [header, ...rows].map((row) =>
-    `  ${row.map((cell, i) => (isFigure[i] ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0))).join("  ")}`.trimEnd(),
-  );
-}
-
-function mebibytes(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-}
-
-interface ProgressLine {
-  readonly event: (event: PrepareEvent) => void;
-  /** Leaves the moving line behind. */
-  end(): void;
-}
-
-function createProgressLine(): ProgressLine {
-  const isTerminal = process.stderr.isTTY === true;
-  let phase = "";
-  let phaseStartedAt = 0;
-  let shownAt = 0;
-  let open = false;
-  const end = (): void => {
-    if (open) process.stderr.write("\n");
-    open = false;
-  };
+/** Shows events on the error stream, sizes in MiB. */
+function createDisplay(): { event(event: PrepareEvent): void; end(): void } {
+  const line = createProgressLine(process.stderr);
   return {
-    end,
     event(event) {
       if (event.kind === "note") {
-        end();
+        line.end();
         process.stderr.write(`${event.text}\n`);
-        return;
+      } else if (event.total !== null) {
+        const scale = event.unit === "bytes" ? 2 ** 20 : 1;
+        const what = `${event.phase} (${event.unit === "bytes" ? "MiB" : "samples"})`;
+        line.update({ what, done: Math.floor(event.done / scale), total: Math.floor(event.total / scale) });
       }
-      const now = performance.now();
-      if (event.phase !== phase) {
-        end();
-        [phase, phaseStartedAt, shownAt] = [event.phase, now, isTerminal ? 0 : now];
-      }
-      const finished = event.total !== null && event.done >= event.total;
-      if (!finished && now - shownAt < (isTerminal ? DRAW_EVERY_MS : LINE_EVERY_MS)) return;
-      shownAt = now;
-      const text = progressText(event, now - phaseStartedAt);
-      if (isTerminal) process.stderr.write(`\r\u001b[2K${text}`);
-      else process.stderr.write(`${text}\n`);
-      open = isTerminal;
     },
+    end: () => line.end(),
   };
-}
-
-function progressText(event: Extract<PrepareEvent, { kind: "progress" }>, elapsedMs: number): string {
-  const { phase, done, total, unit } = event;
-  const amount = (value: number): string => (unit === "bytes" ? mebibytes(value) : value.toLocaleString("en"));
-  if (total === null || total === 0) return `${phase}: ${amount(done)}`;
-  const etaS = done > 0 ? Math.ceil((elapsedMs / 1000) * (total / done - 1)) : null;
-  const rest = done >= total || etaS === null ? "" : `, about ${etaS} s left`;
-  return `${phase}: ${amount(done)} of ${amount(total)}${unit === "samples" ? " samples" : ""} (${Math.floor((100 * done) / total)} %${rest})`;
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {

@@ -29,7 +29,7 @@ export async function verifyDataset(folder: string, manifest: Manifest, options:
     try {
       await readRecorded(join(folder, file.file), file, { verify: true, signal: options.signal });
     } catch (error) {
-      if (!(error instanceof IsoergError)) throw error;
+      if (!(error instanceof IsoergError) || error.code !== "DATA") throw error;
       damages.push({ file: file.file, problem: error.message });
     }
     done += file.sizeBytes;

@@ -65,9 +65,9 @@ export const noFetcher: Fetcher = {
 };
 
 /** The toy data set on disk, in shards of 20 samples. */
-export async function preparedToy(options: Partial<PrepareOptions> = {}): Promise<string> {
+export async function preparedToy(options: Partial<PrepareOptions> = {}, source = toySource()): Promise<string> {
   const folder = options.out ?? join(await temporaryFolder(), "toy");
-  await prepareDataset(toySource(), {
+  await prepareDataset(source, {
     out: folder,
     cacheFolder: join(await temporaryFolder(), "cache"),
     fetcher: noFetcher,
