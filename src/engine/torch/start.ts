@@ -8,12 +8,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError } from "../../util/error.js";
 import type { Engine } from "../engine.js";
-import { registerOps } from "../ops.js";
 import { bridge, fromHost, openBridge, scope } from "./aten.js";
-import { TorchBackend } from "./backend.js";
-import { registerKernels } from "./kernels/register.js";
 import type { BuildModule } from "./libtorch.js";
-import { torchOps } from "./ops.js";
+import { registerTorch, TORCH } from "./register.js";
 import { FLOAT } from "./scalar-type.js";
 
 export interface TorchOptions {
@@ -25,8 +22,6 @@ export interface TorchOptions {
   readonly bridgePath?: string;
 }
 
-const NAME = "torch";
-
 /** Throws IsoergError ENGINE where there is no libtorch, no compiler, or no such device. */
 export async function startTorch(options: TorchOptions): Promise<Engine> {
   const path = options.bridgePath ?? (await builtBridge());
@@ -35,12 +30,8 @@ export async function startTorch(options: TorchOptions): Promise<Engine> {
   native.setThreads(Math.max(1, options.threads));
   const about = native.about();
   if (device >= 0) checkCuda(about.cuda !== 0, options.device);
-  if (!tf.findBackend(NAME)) {
-    registerKernels();
-    registerOps(NAME, torchOps);
-    tf.registerBackend(NAME, () => new TorchBackend());
-  }
-  if (!(await tf.setBackend(NAME))) throw new IsoergError("ENGINE", "engine torch: TensorFlow.js could not start its backend");
+  registerTorch();
+  if (!(await tf.setBackend(TORCH))) throw new IsoergError("ENGINE", "engine torch: TensorFlow.js could not start its backend");
   const cpuFlags = device >= 0 ? "" : processorFlags();
   return {
     name: "torch",
