@@ -5,7 +5,7 @@
  *          0     4  magic "ISOF"
  *          4     2  version, 1
  *          6     2  element type, 0 = float32
- *          8     4  run (hash of the run's id)
+ *          8     4  run (32-bit hash of its id)
  *         12     4  generation
  *         16     8  step (below 2^53)
  *         24     4  bucket
@@ -76,13 +76,6 @@ export function decodeFrameHeader(bytes: Uint8Array, payloadBytes: number, maxPa
       sender: view.getUint32(36, true),
     },
   };
-}
-
-/** The 32-bit FNV-1a hash of a run's id, by which frames name their run. */
-export function hashRunId(runId: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(runId)) hash = Math.imul(hash ^ byte, 0x01000193);
-  return hash >>> 0;
 }
 
 function wrong(reason: string): DecodedFrame {

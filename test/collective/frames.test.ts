@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
-import { decodeFrameHeader, hashRunId } from "../../src/collective/frames.js";
+import { decodeFrameHeader } from "../../src/collective/frames.js";
 import { decodeHello, encodeHello, RING_PROTOCOL } from "../../src/collective/hello.js";
 import { headerBytes } from "./rings.js";
 
@@ -80,15 +80,6 @@ describe("a frame's header", () => {
     const bytes = headerBytes({ run: 1, generation: 1, step: 1, bucket: 0, round: 0, chunk: 0, sender: 0 }, 40);
     bytes[offset] = 0x7f;
     expect(decodeFrameHeader(bytes, 40, MAX_BYTES).ok).toBe(false);
-  });
-});
-
-describe("a run's hash", () => {
-  it("is FNV-1a", () => {
-    // Published vectors: http://www.isthe.com/chongo/src/fnv/test_fnv.c
-    expect(hashRunId("")).toBe(0x811c9dc5);
-    expect(hashRunId("a")).toBe(0xe40c292c);
-    expect(hashRunId("foobar")).toBe(0xbf9cf968);
   });
 });
 

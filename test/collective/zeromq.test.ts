@@ -1,8 +1,10 @@
 /** Opening a ZeroMQ ring: who is let in, what is said of who isn't there, and that strangers at the port do no harm. */
 
+import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Push } from "zeromq";
 import { encodeHello } from "../../src/collective/hello.js";
+import type { RingTransport } from "../../src/collective/transport.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../../src/collective/zeromq-transport.js";
 import { at, GENERATION, RUN } from "./rings.js";
 
@@ -104,5 +106,28 @@ describe("opening a ring", () => {
     const zero = await bind(0, 2);
     await zero[Symbol.asyncDispose]();
     await expect(zero.connect([at([zero.endpoint], 0), zero.endpoint])).rejects.toThrow(/is closed/);
+  });
+});
+
+describe("closing a ring", () => {
+  const numOpenFiles = (): number => readdirSync("/proc/self/fd").length;
+
+  it.runIf(existsSync("/proc/self/fd"))("leaves no socket open, however it ended", async () => {
+    const openAndEnd = async (end: (transport: RingTransport) => unknown): Promise<void> => {
+      const [zero, one] = [await bind(0, 2), await bind(1, 2)];
+      const endpoints = [zero.endpoint, one.endpoint];
+      const ranks = await Promise.all([zero.connect(endpoints), one.connect(endpoints)]);
+      const pending = ranks.map((transport) => transport.receive().catch((error: unknown) => error));
+      ranks.map(end);
+      expect(await Promise.all(pending)).toEqual([expect.any(Error), expect.any(Error)]);
+    };
+    const ends: readonly ((transport: RingTransport) => unknown)[] = [
+      (transport) => transport.interrupt(new Error("generation 8 has begun")),
+      (transport) => transport[Symbol.asyncDispose](),
+    ];
+    for (const end of ends) await openAndEnd(end); // ZeroMQ's own threads and files start with the first ring
+    const before = numOpenFiles();
+    for (let i = 0; i < 20; i++) for (const end of ends) await openAndEnd(end);
+    while (numOpenFiles() > before + 4) await new Promise(setImmediate); // sockets end on ZeroMQ's thread; a leak would be 80 files and more
   });
 });
