@@ -1,0 +1,62 @@
+/** Series over a common axis. Long series are drawn as means of equal stretches, which the caption should say. */
+import { type Html, html } from "../html.js";
+import { boundsOf, createFrame, DASHES, round, type Tone } from "./frame.js";
+
+export interface Series {
+  readonly name: string;
+  readonly tone: Tone;
+  /** In ascending x; y values that are not finite leave a gap. */
+  readonly points: readonly (readonly [x: number, y: number])[];
+}
+
+export interface LineChartOptions {
+  readonly description: string;
+  readonly xLabel: string;
+  readonly yLabel: string;
+  readonly series: readonly Series[];
+  /** The y axis begins at zero. */
+  readonly includeZero?: boolean;
+}
+
+/** A chart, or undefined where no series has two points: an empty picture says nothing. */
+export function lineChart({ description, xLabel, yLabel, series, includeZero = false }: LineChartOptions): Html | undefined {
+  const shown = series.filter(({ points }) => points.filter(([, y]) => Number.isFinite(y)).length >= 2);
+  if (shown.length === 0) return undefined;
+  const xs = shown.flatMap(({ points }) => points.map(([x]) => x));
+  const ys = shown.flatMap(({ points }) => points.map(([, y]) => y));
+  const frame = createFrame({
+    description,
+    x: { label: xLabel, from: Math.min(...xs), to: Math.max(Math.max(...xs), Math.min(...xs) + 1) },
+    y: { label: yLabel, ...boundsOf(ys, { includeZero }) },
+    legend: shown.length > 1 ? shown : [],
+  });
+  const lines = shown.map(({ tone, points }) => {
+    let pen = "M";
+    let path = "";
+    for (const [x, y] of points) {
+      if (!Number.isFinite(y)) {
+        pen = "M";
+        continue;
+      }
+      path += `${pen}${frame.placeX(x)} ${frame.placeY(y)}`;
+      pen = "L";
+    }
+    return html`
+<path class="series ${tone}" stroke-dasharray="${DASHES[tone]}" d="${path}"/>`;
+  });
+  return frame.wrap(lines);
+}
+
+/** At most `count` points: each is the mean of a stretch of x; stretches without a finite value are left out. */
+export function thin(points: readonly (readonly [number, number])[], count: number): [number, number][] {
+  const finite = points.filter(([, y]) => Number.isFinite(y));
+  if (finite.length <= count) return finite.map(([x, y]) => [x, y]);
+  const thinned: [number, number][] = [];
+  for (let i = 0; i < count; i++) {
+    const from = Math.floor((i * finite.length) / count);
+    const stretch = finite.slice(from, Math.floor(((i + 1) * finite.length) / count));
+    const mean = (index: 0 | 1): number => stretch.reduce((sum, point) => sum + point[index], 0) / stretch.length;
+    thinned.push([round(mean(0)), mean(1)]);
+  }
+  return thinned;
+}

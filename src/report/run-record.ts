@@ -1,0 +1,100 @@
+/**
+ * All that a run's folder tells a report: configuration, metrics, evaluation, samples, where and how it ran. What a run does
+ * not have yet is undefined, and the report says so instead of showing nothing.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { z } from "zod";
+import { checkpointName } from "../checkpoint/store.js";
+import type { Config } from "../config/schema.js";
+import { type Evaluation, readEvaluation } from "../evaluate/evaluation.js";
+import { readRunConfig } from "../evaluate/run-folder.js";
+import { IsoergError } from "../util/error.js";
+
+const stepSchema = z.object({
+  step: z.int().nonnegative(),
+  epoch: z.number(),
+  worldSize: z.int(),
+  time: z.string(),
+  stepMs: z.number(),
+  samplesPerSecond: z.number(),
+  metrics: z.record(z.string(), z.number()),
+  phasesMs: z.array(z.record(z.string(), z.number())),
+});
+
+export type StepMetrics = z.infer<typeof stepSchema>;
+
+export interface RunRecord {
+  readonly name: string;
+  readonly folder: string;
+  readonly config: Config;
+  readonly steps: readonly StepMetrics[];
+  readonly evaluation: Evaluation | undefined;
+  /** environment.json, whatever it holds. */
+  readonly environment: unknown;
+  /** Grid of generated samples of the evaluated step, or the newest there is. */
+  readonly samples: { readonly step: string; readonly png: Buffer } | undefined;
+}
+
+/** @throws IsoergError USAGE for a folder that is no run, DATA for a file of it that can't be read. */
+export async function readRunRecord(path: string): Promise<RunRecord> {
+  const folder = resolve(path);
+  const config = readRunConfig(folder);
+  const evaluation = await readEvaluation(join(folder, "evaluation.json"));
+  return {
+    name: config.name,
+    folder,
+    config,
+    steps: parseMetrics((await readIfThere(join(folder, "metrics.jsonl")))?.toString() ?? ""),
+    evaluation,
+    environment: parseEnvironment((await readIfThere(join(folder, "environment.json")))?.toString()),
+    samples: await readSamples(join(folder, "samples"), evaluation?.step),
+  };
+}
+
+/** Runs of the same name are told apart by their folders. */
+export function distinctNames(records: readonly RunRecord[]): RunRecord[] {
+  const taken = (name: string): number => records.filter((record) => record.name === name).length;
+  return records.map((record) => (taken(record.name) > 1 ? { ...record, name: basename(record.folder) } : record));
+}
+
+/** Lines that are torn or of another kind are passed over: a run may be writing while it is read. */
+export function parseMetrics(text: string): StepMetrics[] {
+  const steps: StepMetrics[] = [];
+  for (const line of text.split("\n")) {
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch {
+      continue;
+    }
+    const parsed = stepSchema.safeParse(value);
+    if (parsed.success) steps.push(parsed.data);
+  }
+  return steps;
+}
+
+function parseEnvironment(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function readSamples(folder: string, step: number | undefined): Promise<RunRecord["samples"]> {
+  const names = (await readdir(folder).catch(() => [])).filter((name) => /^step-\d+\.png$/.test(name)).sort();
+  const wanted = step === undefined ? undefined : `${checkpointName(step)}.png`;
+  const name = wanted !== undefined && names.includes(wanted) ? wanted : names.at(-1);
+  const png = name === undefined ? undefined : await readIfThere(join(folder, name));
+  return name !== undefined && png ? { step: String(Number(name.slice(5, -4))), png } : undefined;
+}
+
+async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new IsoergError("DATA", `${path} can't be read: ${(cause as Error).message}`, { cause });
+  }
+}

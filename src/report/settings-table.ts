@@ -1,0 +1,19 @@
+/** Any tree of values as a table of dotted paths, for settings and environments. */
+import { type Html, html } from "./html.js";
+
+export function settingsTable(tree: unknown): Html {
+  const rows = leavesOf(tree, "");
+  return html`<div class="scroll"><table class="settings"><tbody>${rows.map(
+    ([path, value]) => html`<tr><th scope="row">${path}</th><td>${value}</td></tr>
+`,
+  )}</tbody></table></div>`;
+}
+
+function leavesOf(value: unknown, path: string): [string, string][] {
+  if (typeof value !== "object" || value === null) return [[path, String(value)]];
+  if (Array.isArray(value)) {
+    const flat = value.every((item) => typeof item !== "object" || item === null);
+    return [[path, flat ? value.join(", ") : value.map((item) => JSON.stringify(item)).join(", ")]];
+  }
+  return Object.entries(value).flatMap(([key, child]) => leavesOf(child, path === "" ? key : `${path}.${key}`));
+}

@@ -1,0 +1,31 @@
+/**
+ * The report's one style sheet. Series colours are Okabe & Ito's (2008), which people with the common colour blindnesses can
+ * tell apart, darkened or lightened until they stand out against the page; dashes tell series apart without colour.
+ */
+export const STYLE = `
+:root { color-scheme: light dark; --page: #fff; --panel: #f6f7f9; --ink: #1a1d21; --soft: #59616b; --rule: #d9dde3; --grid: #e8ebef;
+  --clean: #0069a8; --adversarial: #c44e00; --generated: #00795a; --buffer: #a3508a; --plain: #33404d; --second: #8a6d00; --area: .16; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171a; --panel: #1d2125; --ink: #e8eaed; --soft: #a3acb6; --rule: #363c43; --grid: #262b31;
+  --clean: #62b8f0; --adversarial: #ff9a52; --generated: #3ed6a8; --buffer: #e29bcb; --plain: #c9d1d9; --second: #e6c75a; --area: .22; } }
+@media print { :root { color-scheme: light; --page: #fff; --panel: #fff; --ink: #000; --soft: #444; --rule: #bbb; --grid: #e4e4e4;
+  --clean: #0069a8; --adversarial: #c44e00; --generated: #00795a; --buffer: #a3508a; --plain: #33404d; --second: #8a6d00; }
+  figure, table, .tile { break-inside: avoid; } details:not([open]) { display: none; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1080px; padding: 28px 20px 60px; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 4px; } h2 { font-size: 1.25rem; margin: 44px 0 10px; padding-top: 14px; border-top: 1px solid var(--rule); }
+h3 { font-size: 1rem; margin: 0 0 6px; } p { max-width: 75ch; margin: 8px 0; } .lead { font-size: 1.06rem; } .soft, .note { color: var(--soft); } .note { font-size: .88rem; }
+.missing { padding: 10px 14px; border: 1px dashed var(--soft); border-radius: 8px; } code { font: .9em ui-monospace, "SF Mono", Consolas, monospace; overflow-wrap: anywhere; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 215px), 1fr)); gap: 12px; margin: 20px 0; }
+.tile { background: var(--panel); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 16px; } .tile b { display: block; font-size: 1.7rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.tile span { color: var(--soft); font-size: .88rem; display: block; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 410px), 1fr)); gap: 16px; }
+figure { margin: 0; padding: 14px 16px; background: var(--panel); border: 1px solid var(--rule); border-radius: 10px; min-width: 0; } figcaption { color: var(--soft); font-size: .9rem; margin-top: 6px; }
+.chart { display: block; width: 100%; height: auto; font: 11px system-ui, "Segoe UI", Roboto, Arial, sans-serif; } .chart text { fill: var(--soft); } .chart .legend { fill: var(--ink); font-size: 11.5px; }
+.chart .grid { stroke: var(--grid); } .chart .axis { stroke: var(--soft); } .chart .series { fill: none; stroke-width: 1.9; stroke-linejoin: round; } .chart .area { stroke: none; fill-opacity: var(--area); }
+${["clean", "adversarial", "generated", "buffer", "plain", "second"].map((tone) => `.chart .series.${tone} { stroke: var(--${tone}); } .chart .area.${tone} { fill: var(--${tone}); }`).join("\n")}
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th, td { padding: 6px 12px 6px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid); }
+thead th { border-bottom: 2px solid var(--rule); } .figures td, .figures thead th:not(:first-child) { text-align: right; white-space: nowrap; } .figures thead th:not(:first-child) { white-space: normal; }
+.figures th[scope=row] { font-weight: 500; min-width: 11rem; } th.group { padding-top: 16px; font-size: .88rem; color: var(--soft); } small { display: block; color: var(--soft); font-size: .8rem; font-weight: 400; } .none { color: var(--soft); font-size: .85rem; }
+.settings th { font: .86rem ui-monospace, Consolas, monospace; font-weight: 500; white-space: nowrap; padding-right: 20px; } .settings td { font: .86rem ui-monospace, Consolas, monospace; overflow-wrap: anywhere; }
+details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; padding: 4px 0; } .grid-image { display: block; width: 100%; max-width: 660px; image-rendering: pixelated; border-radius: 4px; } ul { padding-left: 1.2rem; max-width: 75ch; } li { margin: 4px 0; }
+`.trim();
