@@ -138,8 +138,8 @@ export function decodeClassGaussians(bytes: Uint8Array, meta: { shape: SampleSha
       hint: "run `isoerg data prepare` again with the same --out",
     });
   }
-  // A copy: the bytes may lie at any offset, floats may not.
-  const floats = new Float32Array(bytes.slice().buffer);
+  // A copy: the bytes may lie at any offset, floats may not. (Not `slice`: a Buffer's is a view.)
+  const floats = new Float32Array(new Uint8Array(bytes).buffer);
   const component = (i: number): GaussianComponent => ({
     mean: floats.subarray(i * size, i * size + sizes.mean),
     low: floats.subarray(i * size + sizes.mean, i * size + sizes.mean + sizes.low),

@@ -149,6 +149,8 @@ describe("class Gaussians", () => {
     // Any byte offset will do.
     const shifted = new Uint8Array(bytes.length + 1);
     shifted.set(bytes, 1);
-    expect(decodeClassGaussians(shifted.subarray(1), meta)).toEqual(decodeClassGaussians(bytes, meta));
+    const whole = decodeClassGaussians(bytes, meta);
+    expect(decodeClassGaussians(shifted.subarray(1), meta)).toEqual(whole);
+    expect(decodeClassGaussians(Buffer.from(shifted.buffer, 1), meta)).toEqual(whole);
   });
 });
