@@ -1,5 +1,6 @@
 /** What the training thread says to the link thread, and what it gets back. Arrays are over shared memory or handed over. */
 import type { StatePart } from "../checkpoint/state-part.js";
+import type { SummableMemory } from "../collective/reduce.js";
 import type { Ballot, Turn, Verdict } from "../train/link.js";
 
 export type ToLink =
@@ -9,7 +10,7 @@ export type ToLink =
   | { readonly kind: "briefing" }
   | { readonly kind: "next" }
   | { readonly kind: "ready"; readonly generation: number }
-  | { readonly kind: "allocated"; readonly id: number; readonly memory: SharedArrayBuffer }
+  | { readonly kind: "allocated"; readonly id: number; readonly memory: SummableMemory }
   | { readonly kind: "sum"; readonly id: number; readonly offset: number; readonly length: number }
   | { readonly kind: "finishSums" }
   | { readonly kind: "vote"; readonly ballot: Ballot }

@@ -2,6 +2,7 @@
  * `Link` as the training thread sees it: each call that waits sleeps until the link thread has replied (`channel.ts`). No
  * logic is here; what a call means is in `worker-link.ts`.
  */
+import { allocateSummable, summableView } from "../collective/reduce.js";
 import { CollectiveInterrupted, type Link } from "../train/link.js";
 import { invariant } from "../util/error.js";
 import type { BlockingEnd } from "./channel.js";
@@ -22,11 +23,11 @@ export function createThreadLink(end: BlockingEnd<ToLink, FromLink>): Link {
     next: () => ask(end, { kind: "next" }, "turn").turn,
     ready: ({ generation }) => end.post({ kind: "ready", generation }),
     allocate(numFloats) {
-      const memory = new SharedArrayBuffer(numFloats * Float32Array.BYTES_PER_ELEMENT);
+      const memory = allocateSummable(numFloats);
       const id = memories.size;
-      memories.set(memory, id);
+      memories.set(memory.buffer, id);
       end.post({ kind: "allocated", id, memory });
-      return new Float32Array(memory);
+      return summableView(memory, numFloats);
     },
     startSum(values) {
       const id = memories.get(values.buffer);

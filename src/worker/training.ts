@@ -3,6 +3,7 @@
  * WorkerLink; if it dies without a word, that is told once, as its failure.
  */
 import { Worker } from "node:worker_threads";
+import { adoptSummable } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
 import { invariant } from "../util/error.js";
 import { AsyncEnd, createChannel } from "./channel.js";
@@ -86,7 +87,8 @@ export class Training {
         link?.ready(message.generation);
         break;
       case "allocated":
-        this.#memories.set(message.id, message.memory);
+        adoptSummable(message.memory);
+        this.#memories.set(message.id, message.memory.buffer);
         break;
       case "sum": {
         const memory = this.#memories.get(message.id);

@@ -1,7 +1,9 @@
 /** target += source: the kernel agrees with the scalar loop bit for bit, wherever the vectors lie. */
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { addInto, addScalar, adoptSummable, allocateSummable, summableView } from "../../src/collective/reduce.js";
+import { addInto, addScalar, adoptSummable, allocateSummable, type SummableMemory, summableView } from "../../src/collective/reduce.js";
 
 const memory = allocateSummable(2000);
 adoptSummable(memory);
@@ -49,6 +51,24 @@ describe("adding one vector to another", () => {
       Float32Array.from({ length }, (_, i) => i % 7),
     );
     expect(target.every((value, i) => value === (i % 1000) + (i % 7))).toBe(true);
+  });
+
+  it("adds in memory that another thread allocated, writes and reads", async () => {
+    const thread = new Worker(
+      `const { parentPort } = require("node:worker_threads");
+       const memory = new WebAssembly.Memory({ initial: 17, maximum: 17, shared: true });
+       const values = new Float32Array(memory.buffer, 1 << 20, 100).fill(2);
+       parentPort.on("message", () => parentPort.postMessage(Array.from(values)));
+       parentPort.postMessage(memory);`,
+      { eval: true },
+    );
+    const [theirs] = (await once(thread, "message")) as [SummableMemory];
+    adoptSummable(theirs);
+    addInto(summableView(theirs, 100), new Float32Array(100).fill(3));
+    thread.postMessage("what have you got?");
+    const [seen] = (await once(thread, "message")) as [number[]];
+    await thread.terminate();
+    expect(seen).toEqual(new Array(100).fill(5));
   });
 
   it("works in ordinary and in shared memory that nobody adopted", () => {
