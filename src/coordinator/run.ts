@@ -216,8 +216,8 @@ export class Run {
     const rank = this.#generation?.members.indexOf(worker.incarnation) ?? -1;
     this.#roster.remove(worker.incarnation);
     worker.port.close(reason);
+    if (this.#stage.kind === "ended") return; // goodbyes
     this.#record({ event: "leave", worker: worker.workerId, incarnation: worker.incarnation, reason });
-    if (this.#stage.kind === "ended") return;
     this.#options.onEvent({ kind: "notice", message: `worker ${worker.workerId} is gone: ${reason}` });
     if (rank >= 0) this.#saving?.lose(rank, reason);
     this.#reconsider();

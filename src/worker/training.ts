@@ -30,13 +30,17 @@ export class Training {
   readonly #end: AsyncEnd<ToLink, FromLink>;
   readonly #memories = new Map<number, SharedArrayBuffer>();
   #link: WorkerLink | null = null;
-  #brief: (() => Promise<Briefing | null>) | null = null;
+  readonly #brief: Promise<() => Promise<Briefing | null>>;
+  #sayBrief: (brief: () => Promise<Briefing | null>) => void = () => {};
   #sayStarted: (engine: string | null) => void = () => {};
 
   constructor({ engine, program = new URL("./training-thread.js", import.meta.url) }: TrainingOptions) {
     const { training, link } = createChannel();
     const data: TrainingThreadData = { channel: training, engine };
     let failure: TrainingEnd | undefined;
+    this.#brief = new Promise((resolve) => {
+      this.#sayBrief = resolve;
+    });
     this.started = new Promise((resolve) => {
       this.#sayStarted = resolve;
     });
@@ -63,10 +67,10 @@ export class Training {
     });
   }
 
-  /** From now on requests are answered. */
+  /** From now on requests are answered. The thread's first one is for a briefing, and waits for this. */
   serve(link: WorkerLink, brief: () => Promise<Briefing | null>): void {
     this.#link = link;
-    this.#brief = brief;
+    this.#sayBrief(brief);
   }
 
   /** Ends the thread whatever it does. It owns no socket, so this is safe. */
@@ -114,7 +118,7 @@ export class Training {
   }
 
   async #answerBriefing(): Promise<void> {
-    const briefing = this.#brief ? await this.#brief() : null;
-    this.#end.reply({ kind: "briefing", briefing });
+    const brief = await this.#brief;
+    this.#end.reply({ kind: "briefing", briefing: await brief() });
   }
 }

@@ -1,0 +1,91 @@
+/**
+ * What a run would be, and one of its steps: the whole global batch, computed alone in this process over the same plan and
+ * the same loop. Nothing is written.
+ */
+import { join } from "node:path";
+import type { Config } from "../../config/schema.js";
+import { decodeClassGaussians } from "../../data/class-gaussians.js";
+import { openDataset } from "../../data/dataset.js";
+import { readRecorded } from "../../data/files.js";
+import { createPlan, slice, numSteps as stepsOf } from "../../data/plan.js";
+import { startEngine } from "../../engine/choose.js";
+import type { EngineOptions } from "../../engine/engine.js";
+import type { Ballot } from "../../train/link.js";
+import { train } from "../../train/loop.js";
+import { createSoloLink } from "../../train/solo-link.js";
+import { describeSeconds } from "../../util/duration.js";
+import { IsoergError } from "../../util/error.js";
+import { textTable } from "../text-table.js";
+
+export interface DryRunOptions {
+  readonly config: Config;
+  readonly workers: number;
+  readonly engine: EngineOptions;
+}
+
+/** @returns the text for people. @throws IsoergError when the step could not be computed. */
+export async function dryRun({ config, workers, engine: engineOptions }: DryRunOptions): Promise<string> {
+  await using source = await openDataset(config.data.path, "train", { subset: config.data.subset });
+  const { manifest, numSamples, shape, numClasses } = source;
+  const plan = createPlan({
+    numSamples,
+    shuffleBlock: config.data.shuffleBlock,
+    batchSize: config.data.batchSize,
+    seed: BigInt(config.seed),
+  });
+  const numSteps = stepsOf(plan.options, config.epochs);
+  const first = await source.read(plan.batchOf(0).ids);
+  const { classGaussians } = manifest;
+  const gaussians = decodeClassGaussians(
+    await readRecorded(join(config.data.path, classGaussians.file), classGaussians, { verify: true }),
+    {
+      shape,
+      numClasses,
+      ...classGaussians,
+    },
+  );
+  const engine = await startEngine(engineOptions);
+  const ballots: Ballot[] = [];
+  const since = performance.now();
+  const link = createSoloLink({
+    plan,
+    numSteps: 1,
+    numChains: config.sampler.chains,
+    read: () => first,
+    onCommit: (_step, ballot) => ballots.push(ballot),
+  });
+  const stop = train({ config, data: { shape, numClasses, numSamples }, gaussians, link });
+  const stepMs = performance.now() - since;
+  const [ballot] = ballots;
+  if (stop.outcome !== "finished" || !ballot) throw new IsoergError("ENGINE", `the first step could not be computed: ${stop.reason}`);
+
+  const weights = Array.from({ length: workers }, () => 1);
+  const sizes = (total: number): string => {
+    const each = weights.map((_, rank) => slice(total, rank, weights)).map(({ from, to }) => to - from);
+    return workers === 1 ? String(total) : `${total} (${each.join(" + ")})`;
+  };
+  const { peakBytes } = engine.memory();
+  return textTable([
+    ["data set", `${manifest.name}, ${numSamples} samples of ${shape.height} x ${shape.width} x ${shape.channels}, ${numClasses} classes`],
+    ["steps", `${numSteps} (${config.epochs} epochs of ${plan.stepsPerEpoch})`],
+    ["samples a step", sizes(config.data.batchSize)],
+    ["chains a step", `${sizes(config.sampler.chains)}, buffer of ${config.sampler.bufferSize}`],
+    ["checkpoints", `every ${config.checkpoint.everySteps} steps and at the end`],
+    ["engine", `${engine.name} (${engine.version}), ${engine.device}, ${engine.threads} threads: ${engine.why}`],
+    ["one step, whole batch, here", `${(stepMs / 1000).toFixed(2)} s, the first one`],
+    [
+      "    phases, ms",
+      Object.entries(ballot.phasesMs)
+        .map(([name, ms]) => `${name} ${ms.toFixed(0)}`)
+        .join("  "),
+    ],
+    ["    tensors at most", `${(peakBytes / 2 ** 20).toFixed(1)} MiB`],
+    [
+      "    figures",
+      Object.entries(ballot.metrics)
+        .map(([name, value]) => `${name} ${value.toPrecision(4)}`)
+        .join("  "),
+    ],
+    ["all steps at that speed", `${describeSeconds((numSteps * stepMs) / 1000)} in one process`],
+  ]);
+}

@@ -1,0 +1,120 @@
+/**
+ * Leads a run from this process, for `isoerg train` (which also starts the workers) and `isoerg coordinator` (whose workers
+ * come from elsewhere): data set, run folder, coordinator, progress, signals, and what is said at the end.
+ */
+import { join } from "node:path";
+import pino from "pino";
+import { createCheckpointStore } from "../../checkpoint/store.js";
+import type { Config } from "../../config/schema.js";
+import { type Coordinator, createCoordinator } from "../../coordinator/coordinator.js";
+import type { Outcome } from "../../coordinator/events.js";
+import { openDataset } from "../../data/dataset.js";
+import { readRecorded } from "../../data/files.js";
+import { describeSeconds } from "../../util/duration.js";
+import { IsoergError } from "../../util/error.js";
+import { announceLeader } from "./run-folder.js";
+import { createRunProgress, describeProgress } from "./run-progress.js";
+
+export interface LeadOptions {
+  readonly config: Config;
+  readonly runFolder: string;
+  readonly workers: number;
+  readonly minWorkers: number;
+  readonly listen: string;
+  /** How long a run below its minimum waits for new workers. */
+  readonly rejoinMs: number;
+  readonly resume: boolean;
+  /** Called when the coordinator listens; what it returns is awaited before this process goes on. */
+  readonly onListening: (coordinator: Coordinator) => { ended: (graceMs: number) => Promise<void> };
+}
+
+export interface RunResult {
+  readonly runId: string;
+  readonly outcome: Outcome;
+  readonly seconds: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** Exit status of a process that was interrupted twice. */
+const INTERRUPTED = 130;
+
+/**
+ * Leads the run to its end.
+ * @throws IsoergError for a run that failed, or one that could not begin.
+ */
+export async function leadRun(options: LeadOptions): Promise<RunResult> {
+  const { config, runFolder } = options;
+  await using source = await openDataset(config.data.path, "train", { subset: config.data.subset });
+  const { manifest } = source;
+  const logFile = pino.destination({ dest: join(runFolder, "logs", "coordinator.jsonl"), sync: true, append: true });
+  const log = pino({ base: { pid: process.pid } }, logFile);
+  const { classGaussians } = manifest;
+  const coordinator = await createCoordinator({
+    config,
+    source,
+    manifest,
+    files: { [classGaussians.file]: () => readRecorded(join(config.data.path, classGaussians.file), classGaussians, { verify: true }) },
+    runFolder,
+    store: createCheckpointStore(join(runFolder, "checkpoints"), {
+      keepLast: config.checkpoint.keepLast,
+      onDelete: ({ step, reason }) => log.info({ step, reason }, "checkpoint deleted"),
+    }),
+    listen: options.listen,
+    workers: options.workers,
+    minWorkers: options.minWorkers,
+    resume: options.resume,
+    log,
+    timeouts: { rejoinMs: options.rejoinMs },
+  });
+  const withdraw = await announceLeader(runFolder, coordinator.address);
+  const progress = createRunProgress(process.stderr);
+  const since = performance.now();
+  let status = coordinator.status();
+  coordinator.events.on("event", (event) => {
+    if (event.kind === "notice") progress.say(event.message);
+    else if (event.kind === "generation" && event.generation > 1) progress.say(`generation ${event.generation}: ${event.reason}`);
+    else if (event.kind === "commit") {
+      status = coordinator.status();
+      progress.update(status);
+    }
+  });
+  const forget = onSignals(coordinator, progress.say);
+  try {
+    const workers = options.onListening(coordinator);
+    const outcome = await coordinator.finished;
+    progress.end();
+    await workers.ended(5_000);
+    if (outcome.kind === "failed") throw failure(outcome, runFolder);
+    progress.say(outcome.kind === "finished" ? describeProgress(status) : `stopped: ${outcome.reason}`);
+    const seconds = (performance.now() - since) / 1000;
+    progress.say(`${outcome.step} of ${coordinator.numSteps} steps are saved in ${runFolder} (${describeSeconds(seconds)})`);
+    return { runId: coordinator.runId, outcome, seconds, metrics: status.metrics };
+  } finally {
+    forget();
+    await withdraw();
+    logFile.end();
+  }
+}
+
+/** The first signal saves and ends the run, the second ends it at once. */
+function onSignals(coordinator: Coordinator, say: (text: string) => void): () => void {
+  let numSignals = 0;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    numSignals++;
+    if (numSignals === 1) {
+      say(`${signal}: saving after the step under way; once more ends at once`);
+      coordinator.stop(signal);
+      return;
+    }
+    coordinator.abort(`${signal}, twice`);
+    setTimeout(() => process.exit(INTERRUPTED), 500);
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  return () => process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+}
+
+function failure({ reason, checkpointStep }: Outcome, runFolder: string): IsoergError {
+  const logs = `What each process did is in ${join(runFolder, "logs")}`;
+  const hint = checkpointStep === null ? `${logs}.` : `${logs}; with --resume the run goes on from step ${checkpointStep}.`;
+  return new IsoergError(reason.includes("not finite") ? "DIVERGED" : "ENGINE", `the run failed: ${reason}`, { hint });
+}
