@@ -1,0 +1,71 @@
+/** `isoerg bench step`: how long a whole training step takes here, in which parts, and beside a peer. */
+import { writeFileSync } from "node:fs";
+import { Command, Option } from "commander";
+import { stepCases } from "../../../bench/step/cases.js";
+import { type CaseResult, type MeasureOptions, measureCase, type Peer } from "../../../bench/step/measure.js";
+import type { Precision } from "../../engine/ops.js";
+import { IsoergError } from "../../util/error.js";
+import { describeMachine } from "../../util/machine.js";
+import { didYouMean } from "../../util/nearest.js";
+import { packageVersion } from "../../util/package.js";
+import { addEngineOptions, type EngineFlags, parseCount } from "../engine-options.js";
+import { interruptible } from "../interruptible.js";
+import { renderPart, renderResults } from "./render.js";
+
+interface StepFlags extends EngineFlags {
+  readonly precision: Precision;
+  readonly peer: Peer;
+  readonly python: string;
+  readonly rounds: number;
+  readonly warmup: number;
+  readonly steps: number;
+  readonly json?: string;
+}
+
+export function stepCommand(): Command {
+  const command = new Command("step")
+    .description("Time the whole training step and its parts: attack, sampling, update.")
+    .argument("[case...]", `which steps: ${stepCases.map(({ name }) => name).join(", ")}; all of them by default`);
+  return addEngineOptions(command)
+    .addOption(new Option("--precision <precision>", "of attack and sampling").choices(["fp32", "bf16"]).default("fp32"))
+    .addOption(new Option("--peer <peer>", "measure another program in turn").choices(["none", "pytorch"]).default("none"))
+    .option("--python <path>", "the Python that has PyTorch", "/usr/bin/python3")
+    .option("--rounds <n>", "processes of each program, in turn", parseCount, 3)
+    .option("--warmup <n>", "steps that don't count in each process, after the first", parseCount, 2)
+    .option("--steps <n>", "timed steps in each process", parseCount, 5)
+    .option("--json <file>", "write the figures as JSON")
+    .addHelpText("after", "\nExample:\n  $ isoerg bench step wrn-16-2 --threads 2 --peer pytorch --json step.json\n")
+    .action((names: string[], flags: StepFlags) => interruptible((signal) => benchStep(names, flags, signal)));
+}
+
+async function benchStep(names: readonly string[], flags: StepFlags, signal: AbortSignal): Promise<void> {
+  const cases = names.length === 0 ? stepCases : names.map(findCase);
+  const live = process.stderr.isTTY === true;
+  const status = (text: string) => live && process.stderr.write(`\r\u001b[K${text}`);
+  const { engine, device, threads, precision, rounds, peer, python } = flags;
+  const options: MeasureOptions = {
+    ...{ engine, device, threads, precision, rounds, peer, python, signal },
+    warmupSteps: flags.warmup,
+    timedSteps: flags.steps,
+    onTurn: (turn) => status(`${turn.case}: ${turn.who}, round ${turn.round + 1} of ${rounds} ...`),
+  };
+  const results: CaseResult[] = [];
+  for (const stepCase of cases) {
+    const result = await measureCase(stepCase, options);
+    status("");
+    results.push(result);
+    process.stdout.write(renderPart(result));
+  }
+  process.stdout.write(`\n${renderResults(results)}`);
+  if (flags.json !== undefined) {
+    const report = { isoerg: packageVersion(), date: new Date().toISOString(), machine: describeMachine(), cases: results };
+    writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`);
+  }
+}
+
+function findCase(name: string) {
+  const names = stepCases.map((stepCase) => stepCase.name);
+  const found = stepCases.find((stepCase) => stepCase.name === name);
+  if (found) return found;
+  throw new IsoergError("USAGE", `no step is called '${name}'${didYouMean(name, names)}`, { hint: `steps: ${names.join(", ")}` });
+}
