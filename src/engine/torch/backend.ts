@@ -45,7 +45,10 @@ export class TorchBackend extends tf.KernelBackend {
   }
 
   #make(values: BackendValues | number[], shape: number[], dtype: DataType): Value {
-    if (dtype === "string") return new Value(0, STRING, shape, Array.from(values as Uint8Array[]));
+    if (dtype === "string") {
+      const strings = Array.from(values as unknown as (Uint8Array | string)[]);
+      return new Value(0, STRING, shape, strings.map((one) => (typeof one === "string" ? tf.util.encodeString(one) : one)));
+    }
     const type = scalarTypeOf(dtype);
     const size = tf.util.sizeFromShape(shape) * (type === COMPLEX ? 2 : 1);
     // Some callers reserve space without values, to be filled by nobody: zeros are as good as any.

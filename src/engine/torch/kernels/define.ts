@@ -2,11 +2,12 @@
  * How a TensorFlow.js kernel is written here: an expression over native values. Its scratch is freed when it ends, its
  * result (or an input that it hands on) gets one reference more.
  */
-import type { KernelConfig, KernelFunc, TensorInfo } from "@tensorflow/tfjs-core";
+import type { DataType, KernelConfig, KernelFunc, TensorInfo } from "@tensorflow/tfjs-core";
 import { scope, type Value } from "../aten.js";
 import type { TorchBackend } from "../backend.js";
 import { BYTE, DOUBLE, FLOAT, INT, LONG } from "../scalar-type.js";
 import { cast } from "./convert.js";
+import { onCpu } from "./fallback.js";
 
 /** A kernel's named inputs as native values. */
 export type Values<Inputs> = { [Name in keyof Inputs]: Value };
@@ -42,12 +43,20 @@ function config(
 ): KernelConfig {
   const kernelFunc: KernelFunc = ({ inputs, attrs, backend }) => {
     const torch = backend as TorchBackend;
+    const given = inputs as Record<string, TensorInfo | undefined>;
+    if (hasStrings(given, attrs)) return onCpu(kernelName, inputs, attrs, torch);
     return scope(() => {
-      const result = body(inputs as Record<string, TensorInfo | undefined>, attrs, torch);
+      const result = body(given, attrs, torch);
       return Array.isArray(result) ? result.map((value) => torch.info(narrowed(value))) : torch.info(narrowed(result));
     });
   };
   return { kernelName, backendName: "torch", kernelFunc };
+}
+
+/** Strings are no business of ATen's. */
+function hasStrings(inputs: Record<string, TensorInfo | undefined>, attrs: unknown): boolean {
+  for (const name in inputs) if (inputs[name]?.dtype === "string") return true;
+  return (attrs as { dtype?: DataType; value?: unknown } | undefined)?.dtype === "string" || typeof (attrs as { value?: unknown } | undefined)?.value === "string";
 }
 
 function narrowed(value: Value): Value {

@@ -168,7 +168,7 @@ export const elementwise: readonly KernelConfig[] = [
   real("Softplus", "softplus"),
   kernel<UnaryInputs, LeakyReluAttrs>("LeakyRelu", ({ x }, { alpha }) => leakyRelu(float(x), alpha)),
   kernel<{ x: Value; alpha: Value }>("Prelu", ({ x, alpha }) => prelu(float(x), float(alpha))),
-  kernel<UnaryInputs, StepAttrs>("Step", ({ x }, { alpha }) => step(x, alpha)),
+  kernel<UnaryInputs, StepAttrs>("Step", ({ x }, { alpha }) => cast(step(x, alpha), x.type)),
   kernel<UnaryInputs, ClipByValueAttrs>("ClipByValue", ({ x }, { clipValueMin, clipValueMax }) => clamp(x, clipValueMin, clipValueMax)),
   // d elu / dx from y: y + 1 below zero, 1 above.
   kernel<{ dy: Value; y: Value }>("EluGrad", ({ dy, y }) => where(gtScalar(y, 0), dy, mul(dy, addScalar(y, 1)))),

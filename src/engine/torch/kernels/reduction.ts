@@ -1,5 +1,5 @@
 /** Kernels that reduce axes. An empty list of axes reduces nothing in TensorFlow.js and everything in ATen. */
-import type { ArgMaxAttrs, KernelConfig, LogSoftmaxAttrs, SoftmaxAttrs, SumAttrs, UnaryInputs } from "@tensorflow/tfjs-core";
+import type { ArgMaxAttrs, KernelConfig, LogSoftmaxAttrs, MaxAttrs, SoftmaxAttrs, SumAttrs, UnaryInputs } from "@tensorflow/tfjs-core";
 import { util } from "@tensorflow/tfjs-core";
 import { aten, type Value } from "../aten.js";
 import { BOOL, FLOAT, INT } from "../scalar-type.js";
@@ -57,7 +57,10 @@ export const reduction: readonly KernelConfig[] = [
     summable,
   ),
   overAxes("Mean", (x, axes, keepDims) => mean(x, axes, keepDims, isFloat(x) ? null : FLOAT), float),
-  overAxes("Max", (x, axes, keepDims) => amax(x, axes, keepDims), same),
+  kernel<UnaryInputs, MaxAttrs>("Max", ({ x }, { reductionIndices, keepDims }) => {
+    const axes = util.parseAxisParam(reductionIndices, x.shape);
+    return axes.length === 0 ? x : amax(x, axes, keepDims ?? false);
+  }),
   overAxes("Min", (x, axes, keepDims) => amin(x, axes, keepDims), same),
   overAxes(
     "Prod",

@@ -137,6 +137,7 @@ export const structure: readonly KernelConfig[] = [
   listKernel<PackAttrs>("Pack", (inputs, { axis }) => {
     for (const { shape } of inputs)
       util.assertShapesMatch((inputs[0] as Value).shape, shape, "All tensors passed to stack must have matching shapes");
+    for (const { dtype } of inputs) util.assert(dtype === inputs[0]?.dtype, () => "All tensors passed to stack must have matching dtypes");
     return stack(inputs, axis);
   }),
   kernel<{ value: Value }, UnpackAttrs>("Unpack", ({ value }, { axis }) => unbind(value, axis)),
