@@ -33,7 +33,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
       const others = passedOver.length > 0 ? ` (${passedOver.join("; ")})` : "";
       return { ...engine, why: `the fastest engine that works here${others}` };
     } catch (error) {
-      passedOver.push(`no ${name}: ${oneLine(error)}`);
+      passedOver.push(`no ${name}: ${oneLine(error).replace(`engine ${name}: `, "")}`);
     }
   }
   throw new IsoergError("ENGINE", `no engine works on device ${options.device}: ${passedOver.join("; ")}`, {
