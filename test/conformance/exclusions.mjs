@@ -13,7 +13,8 @@ export const exclusions = [
   },
   {
     spec: "avgPool torch {} gradient x=[3,3,1] f=[3,3] s=1 p=explicit",
-    reason: "the spec's gradient divides by the window's size while its forward divides by the pixels covered; ours is the gradient of the forward",
+    reason:
+      "the spec's gradient divides by the window's size while its forward divides by the pixels covered; ours is the gradient of the forward",
   },
   {
     spec: "conv2dTranspose torch {} input=8x8x8,output=4x4x8,f=8,s=1,inDepth=8,p=same vec4",

@@ -46,8 +46,11 @@ export class TorchBackend extends tf.KernelBackend {
 
   #make(values: BackendValues | number[], shape: number[], dtype: DataType): Value {
     if (dtype === "string") {
-      const strings = Array.from(values as unknown as (Uint8Array | string)[]);
-      return new Value(0, STRING, shape, strings.map((one) => (typeof one === "string" ? tf.util.encodeString(one) : one)));
+      // Mapped, not copied one by one: places that were never set stay holes, and core skips them.
+      const strings = (values as unknown as (Uint8Array | string)[]).map((one) =>
+        typeof one === "string" ? tf.util.encodeString(one) : one,
+      );
+      return new Value(0, STRING, shape, strings);
     }
     const type = scalarTypeOf(dtype);
     const size = tf.util.sizeFromShape(shape) * (type === COMPLEX ? 2 : 1);

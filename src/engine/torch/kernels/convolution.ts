@@ -24,7 +24,7 @@ import { FLOAT } from "../scalar-type.js";
 import { empty, float, permute, reshape } from "./convert.js";
 import { kernel } from "./define.js";
 import { activate } from "./fused-activation.js";
-import { channelsFirst, channelsLast, cropPadding, padInput, paddedSizes, type Window, window2d, window3d } from "./window.js";
+import { channelsFirst, channelsLast, cropPadding, paddedSizes, padInput, type Window, window2d, window3d } from "./window.js";
 
 type Shape4 = [number, number, number, number];
 type Shape5 = [number, number, number, number, number];

@@ -56,7 +56,10 @@ function config(
 /** Strings are no business of ATen's. */
 function hasStrings(inputs: Record<string, TensorInfo | undefined>, attrs: unknown): boolean {
   for (const name in inputs) if (inputs[name]?.dtype === "string") return true;
-  return (attrs as { dtype?: DataType; value?: unknown } | undefined)?.dtype === "string" || typeof (attrs as { value?: unknown } | undefined)?.value === "string";
+  return (
+    (attrs as { dtype?: DataType; value?: unknown } | undefined)?.dtype === "string" ||
+    typeof (attrs as { value?: unknown } | undefined)?.value === "string"
+  );
 }
 
 function narrowed(value: Value): Value {

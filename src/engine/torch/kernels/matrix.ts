@@ -13,7 +13,10 @@ const add = aten("add.Tensor");
 
 /** Integer products go through float64, exact to 2^53: ATen's own are loops. */
 function product(a: Value, b: Value, { transposeA, transposeB }: BatchMatMulAttrs): Value {
-  util.assert(a.shape.length >= 2 && b.shape.length >= 2, () => `Error in matMul: inputs must have rank 2 or more, got [${a.shape}] and [${b.shape}]`);
+  util.assert(
+    a.shape.length >= 2 && b.shape.length >= 2,
+    () => `Error in matMul: inputs must have rank 2 or more, got [${a.shape}] and [${b.shape}]`,
+  );
   const whole = !isFloat(a) && !isFloat(b);
   const left = whole ? cast(a, DOUBLE) : float(a);
   const right = whole ? cast(b, DOUBLE) : float(b);

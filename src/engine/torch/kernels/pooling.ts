@@ -6,7 +6,7 @@ import { aten, atenMany, fromHost, type Value } from "../aten.js";
 import { FLOAT } from "../scalar-type.js";
 import { cast, empty, float } from "./convert.js";
 import { kernel } from "./define.js";
-import { channelsFirst, channelsLast, cropPadding, halfWindow, padInput, paddedSizes, type Window, window2d, window3d } from "./window.js";
+import { channelsFirst, channelsLast, cropPadding, halfWindow, paddedSizes, padInput, type Window, window2d, window3d } from "./window.js";
 
 type Dimensions = 2 | 3;
 type Attrs = Pick<AvgPoolGradAttrs, "filterSize" | "strides" | "pad"> & Partial<AvgPoolAttrs>;
@@ -46,7 +46,11 @@ function coverage({ axes }: Window): Value {
     Array.from({ length: output }, (_, i) => Math.max(1, Math.min(input, i * stride - before + kernel) - Math.max(0, i * stride - before))),
   );
   const product = counts.reduce((outer, inner) => outer.flatMap((a) => inner.map((b) => a * b)), [1]);
-  return fromHost(Float32Array.from(product), FLOAT, axes.map(({ output }) => output));
+  return fromHost(
+    Float32Array.from(product),
+    FLOAT,
+    axes.map(({ output }) => output),
+  );
 }
 
 function averages(x: Value, window: Window, dimensions: Dimensions): Value {

@@ -76,7 +76,11 @@ export function window3d(info: backend_util.Conv3DInfo, maxPadding: (kernel: num
 
 /** The input as the windows see it, padded with `fill`; channels come first. */
 export function padInput(x: Value, { axes }: Window, fill: number): Value {
-  return constantPad(x, [...axes].reverse().flatMap(({ before, after }) => [before, after]), fill);
+  return constantPad(
+    x,
+    [...axes].reverse().flatMap(({ before, after }) => [before, after]),
+    fill,
+  );
 }
 
 /** Spatial sizes of the padded input. */
@@ -87,7 +91,11 @@ export function paddedSizes({ axes }: Window): number[] {
 /** Takes padding off again: a gradient of the padded input becomes one of the input. */
 export function cropPadding(dx: Value, { axes }: Window): Value {
   // What the windows never reached was cut away by negative padding: its gradient is zero.
-  const grown = constantPad(dx, [...axes].reverse().flatMap(({ after }) => [0, Math.max(0, -after)]), 0);
+  const grown = constantPad(
+    dx,
+    [...axes].reverse().flatMap(({ after }) => [0, Math.max(0, -after)]),
+    0,
+  );
   return axes.reduce((y, { input, before }, i) => slice(y, 2 + i, before, before + input, 1), grown);
 }
 
