@@ -6,6 +6,7 @@ import { type Html, html, NOTHING } from "./html.js";
 import type { StepMetrics } from "./run-record.js";
 
 const MAX_POINTS = 160;
+const PAIRED = "adversarial, paired |difference|";
 
 interface Curve {
   readonly title: string;
@@ -62,11 +63,17 @@ const CURVES: readonly Curve[] = [
     title: "Energy gaps to clean samples",
     yLabel: "E(other) - E(clean)",
     lines: [
-      { name: "adversarial, paired |difference|", tone: "adversarial", value: metric("gap/adversarial-absolute") },
+      { name: PAIRED, tone: "adversarial", value: metric("gap/adversarial-absolute") },
       { name: "generated", tone: "generated", value: difference("energy/generated", "energy/clean") },
     ],
     caption: (last) =>
-      `Zero is full alignment.${said(last("generated"), formatSigned, (v) => ` At the end chains lie ${v} from clean samples on average`)}${said(last("adversarial, paired |difference|"), formatNumber, (v) => `; an attack moves a sample's energy by ${v}`)}.`,
+      [
+        "Zero is full alignment.",
+        said(last(PAIRED), formatNumber, (v) => `At the end an attack moves a sample's energy by ${v} on average.`),
+        said(last("generated"), formatSigned, (v) => `The mean energy of chains less that of clean samples is ${v}.`),
+      ]
+        .filter((sentence) => sentence !== "")
+        .join(" "),
   },
   {
     title: "Gradient norm",
