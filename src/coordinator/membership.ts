@@ -100,7 +100,7 @@ function decideNext(
   if (lost.length > 0) {
     return [
       { kind: "begin", members: ranked(candidates, members) },
-      `${lost.length} of ${members.length} workers are gone, ${candidates.length} go on`,
+      `${lost.length} of ${members.length} workers gone, ${candidates.length} to go on`,
     ];
   }
   if (state.broken !== null) return [{ kind: "begin", members: ranked(candidates, members) }, state.broken];

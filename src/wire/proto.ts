@@ -3,7 +3,7 @@
  * Servers add these definitions to a grpc.Server, clients call them through `client.ts`.
  */
 import { join } from "node:path";
-import type { MethodDefinition } from "@grpc/grpc-js";
+import { logVerbosity, type MethodDefinition, setLogVerbosity } from "@grpc/grpc-js";
 import { loadSync, type PackageDefinition } from "@grpc/proto-loader";
 import { invariant } from "../util/error.js";
 import { packageRoot } from "../util/package.js";
@@ -31,6 +31,9 @@ export const MAX_MESSAGE_BYTES = 16 * 2 ** 20;
 
 /** About so many bytes of samples or state travel in one message. */
 export const BLOCK_BYTES = 2 ** 20;
+
+// What gRPC has to say comes back as errors; it must not print beside them.
+setLogVerbosity(logVerbosity.NONE);
 
 const packages: PackageDefinition = loadSync(["coordination.proto", "run.proto"], {
   includeDirs: [join(packageRoot, "proto", "isoerg", "v1")],

@@ -15,7 +15,6 @@ import { train } from "../../train/loop.js";
 import { createSoloLink } from "../../train/solo-link.js";
 import { describeSeconds } from "../../util/duration.js";
 import { IsoergError } from "../../util/error.js";
-import { textTable } from "../text-table.js";
 
 export interface DryRunOptions {
   readonly config: Config;
@@ -65,13 +64,16 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
     return workers === 1 ? String(total) : `${total} (${each.join(" + ")})`;
   };
   const { peakBytes } = engine.memory();
-  return textTable([
+  return listing([
     ["data set", `${manifest.name}, ${numSamples} samples of ${shape.height} x ${shape.width} x ${shape.channels}, ${numClasses} classes`],
     ["steps", `${numSteps} (${config.epochs} epochs of ${plan.stepsPerEpoch})`],
     ["samples a step", sizes(config.data.batchSize)],
     ["chains a step", `${sizes(config.sampler.chains)}, buffer of ${config.sampler.bufferSize}`],
     ["checkpoints", `every ${config.checkpoint.everySteps} steps and at the end`],
-    ["engine", `${engine.name} (${engine.version}), ${engine.device}, ${engine.threads} threads: ${engine.why}`],
+    [
+      "engine",
+      `${engine.name} (${engine.version}), ${engine.device}, ${engine.threads} thread${engine.threads === 1 ? "" : "s"}: ${engine.why}`,
+    ],
     ["one step, whole batch, here", `${(stepMs / 1000).toFixed(2)} s, the first one`],
     [
       "    phases, ms",
@@ -88,4 +90,9 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
     ],
     ["all steps at that speed", `${describeSeconds((numSteps * stepMs) / 1000)} in one process`],
   ]);
+}
+
+function listing(rows: readonly (readonly [label: string, value: string])[]): string {
+  const width = Math.max(...rows.map(([label]) => label.length));
+  return rows.map(([label, value]) => `${label.padEnd(width)}  ${value}\n`).join("");
 }

@@ -83,7 +83,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     const workers = options.onListening(coordinator);
     const outcome = await coordinator.finished;
     progress.end();
-    await workers.ended(5_000);
+    await workers.ended(2_000); // their sessions are over; one that never had any is not waited for
     if (outcome.kind === "failed") throw failure(outcome, runFolder);
     progress.say(outcome.kind === "finished" ? describeProgress(status) : `stopped: ${outcome.reason}`);
     const seconds = (performance.now() - since) / 1000;
@@ -115,6 +115,11 @@ function onSignals(coordinator: Coordinator, say: (text: string) => void): () =>
 
 function failure({ reason, checkpointStep }: Outcome, runFolder: string): IsoergError {
   const logs = `What each process did is in ${join(runFolder, "logs")}`;
-  const hint = checkpointStep === null ? `${logs}.` : `${logs}; with --resume the run goes on from step ${checkpointStep}.`;
-  return new IsoergError(reason.includes("not finite") ? "DIVERGED" : "ENGINE", `the run failed: ${reason}`, { hint });
+  if (reason.includes("not finite")) {
+    return new IsoergError("DIVERGED", `the run failed: ${reason}`, {
+      hint: `The same settings would come to the same: change some (a smaller optimizer.lr, clipNorm). ${logs}.`,
+    });
+  }
+  const hint = checkpointStep === null ? `${logs}.` : `${logs}; the same command goes on from step ${checkpointStep}.`;
+  return new IsoergError("ENGINE", `the run failed: ${reason}`, { hint });
 }
