@@ -14,7 +14,7 @@ const jasmineUtil = require("@tensorflow/tfjs-core/dist/jasmine_util") as {
   setTestEnvs(envs: { name: string; backendName: string; flags: object; isDataSync: boolean }[]): void;
 };
 
-openBridge(process.env["ISOERG_CONFORMANCE_BRIDGE"] ?? "", -1).setThreads(1);
+openBridge(process.env.ISOERG_CONFORMANCE_BRIDGE ?? "", -1).setThreads(1);
 registerTorch();
 jasmineUtil.setTestEnvs([{ name: TORCH, backendName: TORCH, flags: {}, isDataSync: true }]);
 require("@tensorflow/tfjs-core/dist/tests");

@@ -26,9 +26,9 @@ if (!bridge.ok) {
   say(`conformance not run: ${bridge.reason} (${bridge.hint})`);
   process.exit(0);
 }
-process.env["OMP_WAIT_POLICY"] ??= "PASSIVE";
-process.env["OPENBLAS_NUM_THREADS"] ??= "1";
-process.env["ISOERG_CONFORMANCE_BRIDGE"] = bridge.path;
+process.env.OMP_WAIT_POLICY ??= "PASSIVE";
+process.env.OPENBLAS_NUM_THREADS ??= "1";
+process.env.ISOERG_CONFORMANCE_BRIDGE = bridge.path;
 const bundle = join(root, "build", "conformance", "spec.cjs");
 mkdirSync(dirname(bundle), { recursive: true });
 await build({
@@ -70,7 +70,7 @@ runner.addReporter({
     } else {
       failed++;
       say(`FAILED: ${fullName}\n    ${(failedExpectations[0]?.message ?? "no message").split("\n")[0]}`);
-      if (process.env["STACK"]) say(failedExpectations[0]?.stack ?? "");
+      if (process.env.STACK) say(failedExpectations[0]?.stack ?? "");
     }
   },
 });
