@@ -7,13 +7,14 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import { assertInBall, pgd } from "../attack/pgd.js";
+import { pgd } from "../attack/pgd.js";
 import type { AttackConfig, SamplerConfig } from "../config/schema.js";
 import type { RowKey } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { jointEnergyHead, targetsOf } from "../model/heads.js";
 import type { BoundModel } from "../model/model.js";
 import { advanceChains } from "../sampler/sgld.js";
+import { IsoergError } from "../util/error.js";
 
 /** Samples in [0,1] in host memory, [n,H,W,C] float32 or uint8 of 255. */
 export interface Images {
@@ -46,7 +47,7 @@ export interface Attacked {
   readonly largestDistance: number;
 }
 
-/** Attacks images in the order of their indices 0..n-1, which key the random starts. Budget and range are asserted on each batch. */
+/** Attacks images in the order of their indices 0..n-1, which key the random starts. `pgd` asserts budget and range on each batch. */
 export async function attackAll(
   model: BoundModel,
   images: Images,
@@ -60,8 +61,13 @@ export async function attackAll(
     const x = batchOf(images, from, to);
     const key = { seed, purpose: PURPOSE.evaluateAttack, step: 0, positions: range(from, to) };
     const adversarial = pgd({ model, x, labels: labels.slice(from, to), numClasses, config, key });
-    assertInBall(x, adversarial, config);
-    largestDistance = Math.max(largestDistance, distance(x, adversarial, config.norm));
+    const reached = distance(x, adversarial, config.norm);
+    if (Number.isNaN(reached)) {
+      throw new IsoergError("DIVERGED", "the model's input gradients are not numbers", {
+        hint: "The weights have diverged; evaluate an earlier checkpoint.",
+      });
+    }
+    largestDistance = Math.max(largestDistance, reached);
     logits.set(valuesOf(model.logits(adversarial)), from * numClasses);
     tf.dispose([x, adversarial]);
   });
@@ -123,11 +129,9 @@ async function eachBatch(total: number, options: PassOptions, compute: (from: nu
 
 function batchOf({ shape, data }: Images, from: number, to: number): Tensor4D {
   const size = shape[0] * shape[1] * shape[2];
-  const values = data.subarray(from * size, to * size);
-  return tf.tensor4d(values instanceof Uint8Array ? Float32Array.from(values, (value) => value / 255) : values.slice(), [
-    to - from,
-    ...shape,
-  ]);
+  const values = Float32Array.from(data.subarray(from * size, to * size)); // its own memory: some engines keep what they are given
+  if (data instanceof Uint8Array) for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) / 255;
+  return tf.tensor4d(values, [to - from, ...shape]);
 }
 
 /** Reads a tensor and frees it. */

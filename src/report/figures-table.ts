@@ -56,7 +56,7 @@ export function figuresTable(columns: readonly Column[]): Html {
   return html`<div class="scroll"><table class="figures">
 <thead><tr><th scope="col">Figure</th>${columns.map(({ name }) => html`<th scope="col">${name}</th>`)}</tr></thead>
 ${groups.map(
-  ({ title, rows }) => html`<tbody><tr><th class="group" scope="colgroup" colspan="${columns.length + 1}">${title}</th></tr>
+  ({ title, rows }) => html`<tbody><tr><th class="group" scope="rowgroup" colspan="${columns.length + 1}">${title}</th></tr>
 ${rows.map(
   ({ label, note, cell }) => html`<tr><th scope="row">${label}${note ? html`<small>${note}</small>` : html``}</th>${columns.map(cell)}</tr>
 `,

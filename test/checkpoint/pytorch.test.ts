@@ -27,7 +27,7 @@ it.skipIf(python === undefined)("loads in PyTorch, with filters and linear weigh
       [number[], number[]]
     >;
 
-    expect(answer["labels"]).toEqual([[3], [9, 8, 7]]);
+    expect(answer.labels).toEqual([[3], [9, 8, 7]]);
     expect(answer["head.bias"]).toEqual([[2], [...ramp(2)]]);
     expect(answer["head.weight"]?.[0]).toEqual([2, 5]);
     expect(answer["head.weight"]?.[1][1]).toBe(ramp(10)[2]); // [out 0, in 1] is our [in 1, out 0]
