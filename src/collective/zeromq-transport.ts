@@ -44,8 +44,14 @@ export interface BoundRing extends AsyncDisposable {
   connect(endpoints: readonly string[]): Promise<RingTransport>;
 }
 
-/** Frames, not bytes, that wait at each end of a connection: enough to keep it busy, and at most a few MiB. */
-const HIGH_WATER_MARK = 8;
+/** Frames, not bytes, that wait to be sent: enough to keep a connection busy, and at most a few MiB. */
+const SEND_HIGH_WATER_MARK = 8;
+/**
+ * Frames that wait to be received are not limited. ZeroMQ stops reading a connection whose queue is full, and with it the
+ * heartbeats, so that a rank that comes late to a sum would be taken for dead. A ring bounds them anyway: without the late rank
+ * nobody gets further than this sum, so at most its vector waits.
+ */
+const RECEIVE_HIGH_WATER_MARK = 0;
 const DEFAULT_TIMEOUT_MS = 600_000;
 /** After a connection's end: how long what it had delivered may take to be read. */
 const DRAIN_MS = 50;
@@ -341,10 +347,10 @@ function openSockets(options: BindRingOptions): Sockets {
   return {
     pull: new Pull({
       ...common,
-      receiveHighWaterMark: HIGH_WATER_MARK,
+      receiveHighWaterMark: RECEIVE_HIGH_WATER_MARK,
       maxMessageSize: maxPayloadLength(options) * Float32Array.BYTES_PER_ELEMENT + 256,
     }),
-    push: new Push({ ...common, sendHighWaterMark: HIGH_WATER_MARK, sendTimeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS }),
+    push: new Push({ ...common, sendHighWaterMark: SEND_HIGH_WATER_MARK, sendTimeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS }),
   };
 }
 

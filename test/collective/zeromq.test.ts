@@ -109,6 +109,29 @@ describe("opening a ring", () => {
   });
 });
 
+describe("a rank that comes late to a sum", () => {
+  it("isn't taken for dead, whatever waits for it", async () => {
+    const heartbeatTimeoutMs = 300;
+    await using zero = await bind(0, 2, { heartbeatTimeoutMs });
+    await using one = await bind(1, 2, { heartbeatTimeoutMs });
+    const endpoints = [zero.endpoint, one.endpoint];
+    const [first, second] = await Promise.all([zero.connect(endpoints), one.connect(endpoints)]);
+    const numFrames = 60; // of 1 MiB: more than all buffers on the way
+    const payload = new Float32Array(1 << 18).fill(7);
+    const sent = (async () => {
+      for (let chunk = 0; chunk < numFrames; chunk++) await first.send({ step: 1, bucket: 0, round: 0, chunk }, payload);
+    })();
+    const wakesAt = performance.now() + 4 * heartbeatTimeoutMs;
+    while (performance.now() < wakesAt) await new Promise(setImmediate);
+    for (let chunk = 0; chunk < numFrames; chunk++) {
+      const frame = await second.receive();
+      expect(frame.header.chunk).toBe(chunk);
+      expect(frame.payload[(1 << 18) - 1]).toBe(7);
+    }
+    await sent;
+  });
+});
+
 describe("closing a ring", () => {
   const numOpenFiles = (): number => readdirSync("/proc/self/fd").length;
 
