@@ -18,8 +18,8 @@ import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options
 import { interruptible } from "./interruptible.js";
 import { createProgressLine } from "./progress-line.js";
 import { compareFigures } from "./quickstart/figures.js";
-import { type Standing, standingOf } from "./quickstart/standing.js";
 import { reportCommand } from "./report.js";
+import { type Standing, standingOf } from "./standing.js";
 import { trainCommand } from "./train.js";
 
 interface Flags extends EngineFlags {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decideStanding } from "../../src/cli/quickstart/standing.js";
+import { decideStanding } from "../../src/cli/standing.js";
 import { loadConfig } from "../../src/config/load.js";
 import type { JournalEntry, JournalLine } from "../../src/coordinator/journal.js";
 

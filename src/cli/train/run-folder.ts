@@ -15,7 +15,7 @@ import { readRunConfig } from "../../evaluate/run-folder.js";
 import { IsoergError } from "../../util/error.js";
 import { describeMachine } from "../../util/machine.js";
 import { packageVersion } from "../../util/package.js";
-import { decideStanding } from "../quickstart/standing.js";
+import { decideStanding } from "../standing.js";
 
 export type Entrance =
   | { readonly kind: "new" }

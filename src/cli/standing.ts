@@ -5,9 +5,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import type { Config } from "../../config/schema.js";
-import { type JournalLine, readJournal } from "../../coordinator/journal.js";
-import { readRunConfig } from "../../evaluate/run-folder.js";
+import type { Config } from "../config/schema.js";
+import { type JournalLine, readJournal } from "../coordinator/journal.js";
+import { readRunConfig } from "../evaluate/run-folder.js";
 
 export type Standing =
   | { readonly kind: "new" }
