@@ -11,7 +11,7 @@
 
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import { interleave, type Phase, swapBatchAndChannels } from "./heap.js";
+import { flippedTaps, interleave, type Phase, swapBatchAndChannels } from "./heap.js";
 
 type Shape4D = readonly [number, number, number, number];
 /** Pixels to add on each side; a negative number takes away. */
@@ -49,8 +49,7 @@ export function inputGradient(dy: Tensor4D, filter: Tensor4D, inputShape: Shape4
       for (let column = 0; column < Math.min(stride, width); column++) {
         const horizontal = phaseTaps(column, width, outWidth, filter.shape[1], stride, padLeft);
         if (vertical === null || horizontal === null) continue; // no tap of the filter meets these pixels
-        const taps = tf.stridedSlice(filter, [vertical.first, horizontal.first, 0, 0], filter.shape, [stride, stride, 1, 1]);
-        const flipped = tf.transpose(tf.reverse(taps as Tensor4D, [0, 1]), [0, 1, 3, 2]); // [t,t,cout,cin]
+        const flipped = flippedTaps(filter, vertical.first, horizontal.first, stride); // [t,u,cout,cin]
         phases.push({ row, column, image: convolve(dy, flipped, vertical.margin, horizontal.margin, 1) });
       }
     }

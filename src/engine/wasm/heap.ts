@@ -44,6 +44,28 @@ export function swapBatchAndChannels(x: Tensor4D): Tensor4D {
   return result;
 }
 
+/**
+ * Every `stride`-th tap of a filter [kh,kw,cin,cout] from (row, column) on, in reverse order and with its channels swapped:
+ * [t,u,cout,cin], the filter that carries gradients back.
+ */
+export function flippedTaps(filter: Tensor4D, row: number, column: number, stride: number): Tensor4D {
+  const [height, width, cin, cout] = filter.shape;
+  const [rows, columns] = [Math.ceil((height - row) / stride), Math.ceil((width - column) / stride)];
+  const result = uninitialised([rows, columns, cout, cin]);
+  const from = heapView(filter);
+  const to = heapView(result);
+  let target = 0;
+  for (let t = rows - 1; t >= 0; t--) {
+    for (let u = columns - 1; u >= 0; u--) {
+      const tap = ((row + t * stride) * width + column + u * stride) * cin * cout;
+      for (let out = 0; out < cout; out++) {
+        for (let source = tap + out; source < tap + cin * cout; source += cout) to[target++] = from[source] as number;
+      }
+    }
+  }
+  return result;
+}
+
 /** One of the images that `interleave` puts together: its pixel (i, j) becomes the pixel (row + i s, column + j s). */
 export interface Phase {
   readonly row: number;
