@@ -79,7 +79,6 @@ function columnsOf(records: readonly RunRecord[]): Column[] {
 function subtitle({ steps, evaluation }: RunRecord, records: readonly RunRecord[]): string {
   const numSteps = steps.at(-1)?.step;
   return [
-    "A classifier whose energies of clean, adversarial and generated samples are brought together",
     evaluation
       ? `${evaluation.data.name}, step ${formatCount(evaluation.step)}, ${evaluation.trained.weights} weights`
       : numSteps === undefined
@@ -156,7 +155,7 @@ function samplesSection(records: readonly RunRecord[]): Html {
     const about = evaluation
       ? ` Fresh chains of ${formatCount(evaluation.settings.freshSteps)} steps, none left out, arranged by the class that the model sees in them.`
       : "";
-    return html`<figure><h3>${records.length > 1 ? `${name}, step ${samples.step}` : `Step ${samples.step}`}</h3><img class="grid-image" alt="Grid of samples that the model generated" src="data:image/png;base64,${samples.png.toString("base64")}"><figcaption>What the model draws when it follows its own energy downhill from noise.${about} Look for recognisable objects and for variety; many equal pictures would mean that the chains have collapsed.</figcaption></figure>`;
+    return html`<figure><h3>${records.length > 1 ? `${name}, step ${samples.step}` : `Step ${samples.step}`}</h3><img class="grid-image" alt="Grid of samples that the model generated" src="data:image/png;base64,${samples.png.toString("base64")}"><figcaption>What the model draws when it follows its own energy downhill from a random start.${about} Look for recognisable objects and for variety; many equal pictures would mean that the chains have collapsed.</figcaption></figure>`;
   })}</div></section>`;
 }
 
