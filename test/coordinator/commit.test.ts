@@ -109,7 +109,7 @@ describe("its laws", () => {
     });
     fc.assert(
       fc.property(fc.array(fc.option(anyBallot), { minLength: 1, maxLength: 3 }), fc.nat(4), (drawn, retriesSoFar) => {
-        const ballots = drawn.map((b) => b && ballot(b.sampleIds, b as Partial<BallotMessage>));
+        const ballots = drawn.map((b) => b && ballot([...b.sampleIds], b as Partial<BallotMessage>));
         const [decision] = decideCommit(state(ballots, { retriesSoFar }), options);
         if (decision.kind !== "commit") return;
         expect(ballots.every((b) => b?.ok)).toBe(true);
