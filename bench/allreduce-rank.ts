@@ -24,6 +24,8 @@ process.on("message", async (task: AllReduceRankTask) => {
   process.send?.(reply);
 });
 
+process.on("disconnect", () => process.exit()); // the one who asks is gone: nobody would end this process otherwise
+
 async function carryOut(task: AllReduceRankTask): Promise<AllReduceRankReply> {
   switch (task.kind) {
     case "bind":
