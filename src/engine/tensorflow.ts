@@ -4,6 +4,7 @@
  * one way that matters here: a convolution knows only "valid" and "same", so images are padded first.
  */
 
+import { createRequire } from "node:module";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError } from "../util/error.js";
@@ -24,12 +25,14 @@ const packages = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];
 
 /** Starts TensorFlow's native library. Throws IsoergError ENGINE where it is not installed or has no such device. */
 export async function startTensorflow({ device, threads }: { device: string; threads: number }): Promise<Engine> {
+  const name = installed();
   const gpu = /^cuda(?::(\d+))?$/.exec(device);
+  // The library reads these when it is loaded.
   if (gpu?.[1] !== undefined) process.env.CUDA_VISIBLE_DEVICES = gpu[1];
   if (device === "cpu") process.env.CUDA_VISIBLE_DEVICES = "";
-  process.env.TF_NUM_INTRAOP_THREADS = String(threads); // read when the library is loaded
+  process.env.TF_NUM_INTRAOP_THREADS = String(threads);
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
-  const name = await load();
+  await import(name);
   tf.enableProdMode();
   if (!(await tf.setBackend("tensorflow"))) {
     throw new IsoergError("ENGINE", `engine tensorflow: ${name} is installed but its backend does not start`, {
@@ -54,23 +57,23 @@ export async function startTensorflow({ device, threads }: { device: string; thr
   };
 }
 
-async function load(): Promise<string> {
-  const reasons: unknown[] = [];
+function installed(): string {
+  const { resolve } = createRequire(import.meta.url);
   for (const name of packages) {
     try {
-      await import(name);
+      resolve(name);
       return name;
-    } catch (error) {
-      reasons.push(error);
+    } catch {
+      // the next one
     }
   }
   throw new IsoergError("ENGINE", "engine tensorflow: neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed", {
     hint: "npm install @tensorflow/tfjs-node-gpu@4.22.0 (it downloads libtensorflow from storage.googleapis.com)",
-    cause: new AggregateError(reasons),
   });
 }
 
-const tensorflowOps: EngineOps = {
+/** The portable operations for a backend whose convolutions know no padding in pixels. */
+export const tensorflowOps: EngineOps = {
   ...portableOps,
 
   conv2d(x, filter, bias, { stride, padding }) {
