@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { findLibtorch } from "../engine/torch/build.mjs";
 import { root, runStep, say } from "./child.mjs";
 
 /** A failed attempt is remembered for a day, so that a machine without the archive does not wait each time. */
@@ -38,7 +39,8 @@ export async function installSystemPackages() {
 function missingPackages() {
   if (process.platform !== "linux" || !inPath("apt-get") || !inPath("dpkg-query")) return [];
   const compiler = process.env.CXX !== undefined || ["g++", "clang++", "c++"].some(inPath) ? [] : ["g++"];
-  if (process.env.LIBTORCH !== undefined) return compiler;
+  const search = findLibtorch();
+  if (process.env.LIBTORCH !== undefined || (search.ok && search.libtorch.kind !== "debian")) return compiler;
   return [...["libtorch-dev", "libopenblas0-pthread"].filter((name) => !isInstalled(name)), ...compiler];
 }
 
