@@ -1,4 +1,5 @@
 /** `isoerg bench step`: how long a whole training step takes here, in which parts, and beside a peer. */
+import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { stepCases } from "../../../bench/step/cases.js";
@@ -7,7 +8,7 @@ import type { Precision } from "../../engine/ops.js";
 import { IsoergError } from "../../util/error.js";
 import { describeMachine } from "../../util/machine.js";
 import { didYouMean } from "../../util/nearest.js";
-import { packageVersion } from "../../util/package.js";
+import { packageRoot, packageVersion } from "../../util/package.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "../engine-options.js";
 import { interruptible } from "../interruptible.js";
 import { renderPart, renderResults } from "./render.js";
@@ -58,7 +59,13 @@ async function benchStep(names: readonly string[], flags: StepFlags, signal: Abo
   }
   process.stdout.write(`\n${renderResults(results)}`);
   if (flags.json !== undefined) {
-    const report = { isoerg: packageVersion(), date: new Date().toISOString(), machine: describeMachine(), cases: results };
+    const report = {
+      isoerg: packageVersion(),
+      commit: sourceCommit(),
+      date: new Date().toISOString(),
+      machine: describeMachine(),
+      cases: results,
+    };
     writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`);
   }
 }
@@ -68,4 +75,12 @@ function findCase(name: string) {
   const found = stepCases.find((stepCase) => stepCase.name === name);
   if (found) return found;
   throw new IsoergError("USAGE", `no step is called '${name}'${didYouMean(name, names)}`, { hint: `steps: ${names.join(", ")}` });
+}
+
+/** Of the checkout that this program was built in, marked where it was changed since; null outside of one. */
+function sourceCommit(): string | null {
+  const answer = spawnSync("git", ["-C", packageRoot, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], {
+    encoding: "utf8",
+  });
+  return answer.status === 0 ? answer.stdout.trim() : null;
 }
