@@ -7,10 +7,11 @@
  * that dies is noticed by its connection's end, a silent one by heartbeats (below JavaScript, so that a busy thread isn't
  * taken for a dead one) and by the receive timeout. Frames go out from the caller's memory without a copy.
  */
-import { Context, Pull, Push } from "zeromq";
+import type { Pull, Push } from "zeromq";
 import { IsoergError, invariant } from "../util/error.js";
 import { decodeFrameHeader, encodeFrameHeader, FRAME_HEADER_BYTES } from "./frames.js";
-import { decodeHello, encodeHello, type Hello, RING_PROTOCOL } from "./hello.js";
+import { exchangeHellos } from "./hello-exchange.js";
+import { closeSockets, isTimeout, openSockets, type RingSockets } from "./ring-sockets.js";
 import {
   type Frame,
   type FrameTag,
@@ -44,32 +45,22 @@ export interface BoundRing extends AsyncDisposable {
   connect(endpoints: readonly string[]): Promise<RingTransport>;
 }
 
-/** Frames, not bytes, that wait to be sent: enough to keep a connection busy, and at most a few MiB. */
-const SEND_HIGH_WATER_MARK = 8;
-/**
- * Frames that wait to be received are not limited. ZeroMQ stops reading a connection whose queue is full, and with it the
- * heartbeats, so that a rank that comes late to a sum would be taken for dead. A ring bounds them anyway: without the late rank
- * nobody gets further than this sum, so at most its vector waits.
- */
-const RECEIVE_HIGH_WATER_MARK = 0;
 const DEFAULT_TIMEOUT_MS = 600_000;
 /** After a connection's end: how long what it had delivered may take to be read. */
 const DRAIN_MS = 50;
 /** After an orderly close: how long the last frames may take to leave. */
 const LINGER_MS = 1000;
 
-let sharedContext: Context | undefined;
-
-/** One for all rings of this process. Not `blocky`: a process that ends doesn't wait for sockets that nobody reads. */
-function ringContext(): Context {
-  sharedContext ??= new Context({ blocky: false });
-  return sharedContext;
-}
-
 export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
   const host = options.host ?? "127.0.0.1";
   options.signal?.throwIfAborted();
-  const sockets = openSockets(options);
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, heartbeatTimeoutMs = 15_000, maxPayloadLength = 1 << 18 } = options;
+  const sockets = openSockets({
+    isIpv6: host.includes(":"),
+    maxMessageBytes: maxPayloadLength * Float32Array.BYTES_PER_ELEMENT,
+    sendTimeoutMs: timeoutMs,
+    heartbeatTimeoutMs,
+  });
   try {
     await sockets.pull.bind(`tcp://${bracketed(host)}:*`);
   } catch (error) {
@@ -82,7 +73,7 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
   const bound = sockets.pull.lastEndpoint;
   invariant(bound !== null, "a bound socket has an endpoint");
   const port = bound.slice(bound.lastIndexOf(":") + 1);
-  const transport = new ZeromqTransport(options, sockets);
+  const transport = new ZeromqTransport({ ...options, timeoutMs, maxPayloadLength }, sockets);
   let used = false;
   return {
     endpoint: `tcp://${bracketed(options.advertisedHost ?? host)}:${port}`,
@@ -94,11 +85,6 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
     },
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
-}
-
-interface Sockets {
-  readonly pull: Pull;
-  readonly push: Push;
 }
 
 class ZeromqTransport implements RingTransport {
@@ -123,11 +109,11 @@ class ZeromqTransport implements RingTransport {
   #bytesSent = 0;
   #framesDropped = 0;
 
-  constructor(options: BindRingOptions, sockets: Sockets) {
+  constructor(options: BindRingOptions & { readonly timeoutMs: number; readonly maxPayloadLength: number }, sockets: RingSockets) {
     const { run, generation, rank, worldSize } = options;
     this.place = { run, generation, rank, worldSize };
-    this.maxPayloadLength = maxPayloadLength(options);
-    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.maxPayloadLength = options.maxPayloadLength;
+    this.#timeoutMs = options.timeoutMs;
     this.#pull = sockets.pull;
     this.#push = sockets.push;
     this.#pull.events.on("accept", () => {
@@ -155,7 +141,20 @@ class ZeromqTransport implements RingTransport {
       }
       if (this.#broken !== undefined) throw this.#broken;
       this.#push.connect(next);
-      await this.#exchangeHellos(performance.now() + timeoutMs, timeoutMs);
+      await exchangeHellos(
+        this.place,
+        {
+          send: (hello) => this.#sendParts([hello]),
+          receive: (waitMs) => {
+            this.#pull.receiveTimeout = waitMs;
+            return this.#receiveParts();
+          },
+          drop: () => {
+            this.#framesDropped++;
+          },
+        },
+        timeoutMs,
+      );
       this.#pull.receiveTimeout = this.#timeoutMs;
       this.#opened = true;
       if (this.#disconnected) this.#whenPreviousMayBeGone();
@@ -206,61 +205,6 @@ class ZeromqTransport implements RingTransport {
       bytesSent: this.#bytesSent,
       framesDropped: this.#framesDropped,
     };
-  }
-
-  async #exchangeHellos(until: number, timeoutMs: number): Promise<void> {
-    const { rank, worldSize } = this.place;
-    await this.#sendParts([encodeHello(this.place)]);
-    const seen = new Set<number>();
-    while (seen.size < worldSize) {
-      const leftMs = Math.ceil(until - performance.now());
-      if (leftMs <= 0) throw this.#noHello(seen, timeoutMs);
-      this.#pull.receiveTimeout = leftMs;
-      const parts = await this.#receiveParts().catch((error: unknown) => {
-        throw this.#broken ?? (isTimeout(error) ? this.#noHello(seen, timeoutMs) : error);
-      });
-      const [bytes] = parts;
-      const hello = parts.length === 1 && bytes !== undefined ? decodeHello(bytes) : undefined;
-      if (hello === undefined || bytes === undefined || !this.#isOfThisRing(hello) || seen.has(hello.rank)) {
-        this.#framesDropped++;
-        continue;
-      }
-      if (seen.size === 0 && hello.rank !== previousRank(this.place)) {
-        throw new IsoergError("PROTOCOL", `rank ${rank}: rank ${hello.rank} is connected in place of rank ${previousRank(this.place)}`);
-      }
-      seen.add(hello.rank);
-      if (hello.rank !== rank) await this.#sendParts([bytes]);
-    }
-  }
-
-  #isOfThisRing(hello: Hello): boolean {
-    const { run, generation, rank, worldSize } = this.place;
-    if (hello.run !== run || hello.generation !== generation) return false;
-    if (hello.protocol !== RING_PROTOCOL) {
-      throw new IsoergError(
-        "PROTOCOL",
-        `rank ${rank}: rank ${hello.rank} speaks ring protocol ${hello.protocol}, this one ${RING_PROTOCOL}`,
-        {
-          hint: "run the same version of isoerg everywhere",
-        },
-      );
-    }
-    if (hello.worldSize !== worldSize) {
-      throw new IsoergError(
-        "PROTOCOL",
-        `rank ${rank}: rank ${hello.rank} counts ${hello.worldSize} ranks in generation ${generation}, this one ${worldSize}`,
-      );
-    }
-    return true;
-  }
-
-  #noHello(seen: ReadonlySet<number>, timeoutMs: number): Error {
-    const { rank, worldSize, generation } = this.place;
-    const missing = Array.from({ length: worldSize }, (_, other) => other).filter((other) => other !== rank && !seen.has(other));
-    const from = missing.length > 0 ? `no hello from rank ${missing.join(", ")}` : "its own hello did not come round";
-    return new IsoergError("NETWORK", `rank ${rank}: ${from} for ${timeoutMs} ms (generation ${generation})`, {
-      hint: "the ports that workers listen on must be reachable from the other workers",
-    });
   }
 
   async #sendParts(parts: (Uint8Array | Float32Array)[]): Promise<void> {
@@ -334,37 +278,6 @@ class ZeromqTransport implements RingTransport {
   }
 }
 
-function openSockets(options: BindRingOptions): Sockets {
-  const heartbeatTimeout = options.heartbeatTimeoutMs ?? 15_000;
-  const common = {
-    context: ringContext(),
-    linger: 0,
-    ipv6: options.host?.includes(":") ?? false,
-    heartbeatInterval: Math.max(1, Math.floor(heartbeatTimeout / 5)),
-    heartbeatTimeout,
-    tcpKeepalive: 1,
-  };
-  return {
-    pull: new Pull({
-      ...common,
-      receiveHighWaterMark: RECEIVE_HIGH_WATER_MARK,
-      maxMessageSize: maxPayloadLength(options) * Float32Array.BYTES_PER_ELEMENT + 256,
-    }),
-    push: new Push({ ...common, sendHighWaterMark: SEND_HIGH_WATER_MARK, sendTimeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS }),
-  };
-}
-
-function closeSockets({ pull, push }: Sockets, lingerMs: number): void {
-  pull.close();
-  if (push.closed) return;
-  push.linger = lingerMs;
-  push.close();
-}
-
-function maxPayloadLength(options: { readonly maxPayloadLength?: number }): number {
-  return options.maxPayloadLength ?? 1 << 18;
-}
-
 /** Over the message's own memory where it is aligned, as it nearly always is. */
 function asFloats(bytes: Uint8Array): Float32Array {
   const { buffer, byteOffset, byteLength } = bytes;
@@ -375,10 +288,6 @@ function asFloats(bytes: Uint8Array): Float32Array {
 
 function bracketed(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EAGAIN";
 }
 
 function asError(reason: unknown): Error {

@@ -1,9 +1,10 @@
 /** Opening a ZeroMQ ring: who is let in, what is said of who isn't there, and that strangers at the port do no harm. */
 
 import { existsSync, readdirSync } from "node:fs";
+import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import { Push } from "zeromq";
-import { encodeHello } from "../../src/collective/hello.js";
+import { encodeHello, RING_PROTOCOL } from "../../src/collective/hello.js";
 import type { RingTransport } from "../../src/collective/transport.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../../src/collective/zeromq-transport.js";
 import { at, GENERATION, RUN } from "./rings.js";
@@ -49,6 +50,13 @@ describe("opening a ring", () => {
     await expect(zero.connect([zero.endpoint, "tcp://127.0.0.1:9", "tcp://127.0.0.1:9"])).rejects.toThrow(
       "rank 0: rank 2 counts 4 ranks in generation 7, this one 3",
     );
+  });
+
+  it("refuses a neighbour of another protocol", async () => {
+    await using zero = await bind(0, 2);
+    const hello = { protocol: RING_PROTOCOL + 1, run: RUN, generation: GENERATION, rank: 1, worldSize: 2 };
+    await say(zero.endpoint, new Packr({ useRecords: false }).pack(hello));
+    await expect(zero.connect([zero.endpoint, "tcp://127.0.0.1:9"])).rejects.toThrow("rank 0: rank 1 speaks ring protocol 2, this one 1");
   });
 
   it("isn't disturbed by other runs, other generations or garbage at its port", async () => {
