@@ -34,7 +34,11 @@ const { manifest, shape, numClasses } = dataset;
 const numSamples = Math.min(config.data.subset ?? Infinity, dataset.numSamples - NUM_VALIDATION);
 const all = await dataset.read(Uint32Array.from({ length: dataset.numSamples }, (_, i) => i));
 const size = pixelsOf(shape);
-const gaussians = decodeClassGaussians(await readFile(join(path, manifest.classGaussians.file)), { shape, numClasses, ...manifest.classGaussians });
+const gaussians = decodeClassGaussians(await readFile(join(path, manifest.classGaussians.file)), {
+  shape,
+  numClasses,
+  ...manifest.classGaussians,
+});
 
 const sizes = { numSamples, batchSize: config.data.batchSize };
 const total = numSteps(sizes, config.epochs);
@@ -53,7 +57,8 @@ const link = createSoloLink({
   },
   onCommit(step, { metrics, phasesMs }) {
     for (const [phase, ms] of Object.entries(phasesMs)) phases[phase] = (phases[phase] ?? 0) + ms;
-    if (step % 50 === 0) process.stderr.write(`\r${step}/${total} loss ${metrics.loss?.toFixed(3)} acc ${metrics["accuracy/clean"]?.toFixed(2)}   `);
+    if (step % 50 === 0)
+      process.stderr.write(`\r${step}/${total} loss ${metrics.loss?.toFixed(3)} acc ${metrics["accuracy/clean"]?.toFixed(2)}   `);
   },
   checkpointAfter: (step) => step === total - 1,
   onSave: (_step, parts) => {

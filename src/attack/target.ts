@@ -8,11 +8,12 @@
  * | energy | E(x) = -logsumexp f | leave the data's energy, whatever the class |
  * | joint-energy | E(x,y) = -f_y | leave the energy of its class |
  */
-import type { AttackConfig } from "../config/schema.js";
+
 import * as tf from "@tensorflow/tfjs-core";
+import type { AttackConfig } from "../config/schema.js";
+import { logSumExp } from "../model/energy.js";
 import { crossEntropyHead, energyHead, jointEnergyHead, marginHead, targetsOf } from "../model/heads.js";
 import type { Head } from "../model/model.js";
-import { logSumExp } from "../model/energy.js";
 
 export interface AttackTarget {
   /** dL/dlogits of the loss that the attack ascends, summed over samples. */

@@ -85,7 +85,8 @@ function observe(views: Views, labels: Int32Array): Figures {
   }
   const { clean, adversarial } = views;
   if (clean && adversarial) {
-    figures["gap/adversarial-absolute"] = clean.energies.reduce((sum, e, i) => sum + Math.abs((adversarial.energies[i] as number) - e), 0) / clean.total;
+    figures["gap/adversarial-absolute"] =
+      clean.energies.reduce((sum, e, i) => sum + Math.abs((adversarial.energies[i] as number) - e), 0) / clean.total;
   }
   return figures;
 }

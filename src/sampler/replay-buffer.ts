@@ -98,7 +98,10 @@ export class ReplayBuffer {
 
   /** Puts the advanced chains back; called when their step is committed. `images` [n*H*W*C]. */
   store(taken: TakenChains, images: Float32Array): void {
-    invariant(taken.positions.length === this.#positions.to - this.#positions.from, "chains are stored in the generation they were taken in");
+    invariant(
+      taken.positions.length === this.#positions.to - this.#positions.from,
+      "chains are stored in the generation they were taken in",
+    );
     taken.slots.forEach((mark, i) => {
       const restarted = mark < 0;
       const at = i * this.slotsPerPosition + (restarted ? -1 - mark : mark);

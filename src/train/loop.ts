@@ -37,7 +37,8 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
   const totalSteps = numSteps({ numSamples: data.numSamples, batchSize: config.data.batchSize }, config.epochs);
   const objective = createObjective(config.objective);
   const generative = objective.views.has("generated") && config.sampler.chains > 0;
-  const start = generative && createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) });
+  const start =
+    generative && createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) });
   const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape }) : null;
   const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed });
   const gradient = new Gradient(state.model.numParameters, link);
@@ -78,7 +79,21 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
     let ballot: Pick<Ballot, "ok" | "fault" | "reason" | "metrics">;
     try {
       const clean = { images, labels: turn.labels, positions, total: batchSize };
-      const input = { step, progress, config, seed, shape, numClasses, clean, chains, ...state.bound(), objective, gradient, clock, sumOverWorkers };
+      const input = {
+        step,
+        progress,
+        config,
+        seed,
+        shape,
+        numClasses,
+        clean,
+        chains,
+        ...state.bound(),
+        objective,
+        gradient,
+        clock,
+        sumOverWorkers,
+      };
       advanced = computeStep(input).chains;
       clock.begin("reduce");
       const figures = gradient.finish();

@@ -2,8 +2,9 @@
  * All that a training is, between two steps: parameters, optimizer, replay buffer. What is here is what a checkpoint holds;
  * everything else (plan, schedules, random streams) is a function of the configuration and the step.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor1D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { StatePart } from "../checkpoint/state-part.js";
 import type { Config } from "../config/schema.js";
 import { ops } from "../engine/ops.js";

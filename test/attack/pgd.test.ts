@@ -1,5 +1,5 @@
-import * as tf from "@tensorflow/tfjs-core";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { assertInBall, pgd } from "../../src/attack/pgd.js";
@@ -7,7 +7,15 @@ import type { AttackConfig } from "../../src/config/schema.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { linearModel } from "../kit/analytic-model.js";
 
-const BASE: AttackConfig = { norm: "linf", eps: 8 / 255, steps: 10, stepSize: 2 / 255, start: "uniform", target: "cross-entropy", restarts: 1 };
+const BASE: AttackConfig = {
+  norm: "linf",
+  eps: 8 / 255,
+  steps: 10,
+  stepSize: 2 / 255,
+  start: "uniform",
+  target: "cross-entropy",
+  restarts: 1,
+};
 const W0 = [1, -2, 0.5, 3];
 const W1 = [-1, 1, 0.25, -2];
 const key = (n: number) => ({ seed: 7n, purpose: 4, step: 3, positions: Int32Array.from({ length: n }, (_, i) => i) });
@@ -82,7 +90,11 @@ describe("the budget, in pixels", () => {
         fc.integer({ min: 1, max: 3 }),
         (rows, eps, stepSize, steps, restarts) => {
           // pgd itself asserts the ball; a violation throws
-          const values = attacked(rows, rows.map(() => 1), { ...BASE, norm, eps, stepSize, steps, restarts });
+          const values = attacked(
+            rows,
+            rows.map(() => 1),
+            { ...BASE, norm, eps, stepSize, steps, restarts },
+          );
           rows.forEach((row, r) => {
             const delta = row.map((v, i) => (values[r * 4 + i] as number) - Math.fround(v));
             const size = norm === "linf" ? Math.max(...delta.map(Math.abs)) : Math.hypot(...delta);

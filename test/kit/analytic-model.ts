@@ -1,8 +1,9 @@
 /**
  * Models whose energies are known in closed form, behind the same interface as the networks: oracles for attacks and samplers.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import type { BoundModel } from "../../src/model/model.js";
 
 /** f_k(x) = w_k . x, over images [n,H,W,C]; `weights` [K][H*W*C]. */
@@ -31,9 +32,7 @@ export function gaussianModel({ mean, variance }: { mean: number; variance: numb
     logits,
     inputGradient(x, head) {
       const f = logits(x);
-      const gradient = tf.tidy(() =>
-        tf.mul(tf.reshape(head(f), [-1, 1, 1, 1]), tf.div(tf.sub(x, mean), -variance)),
-      ) as Tensor4D;
+      const gradient = tf.tidy(() => tf.mul(tf.reshape(head(f), [-1, 1, 1, 1]), tf.div(tf.sub(x, mean), -variance))) as Tensor4D;
       return { logits: f, gradient };
     },
     forward: () => {

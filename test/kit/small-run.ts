@@ -35,7 +35,17 @@ export function smallConfig(overrides: Record<string, unknown> = {}): Config {
       "align-generated": 0.5,
     },
     attack: { steps: 2, stepSize: "4/255" },
-    sampler: { chains: 6, bufferSize: 24, steps: 2, stepSize: 1, noise: 0.01, clampGradient: 0.03, start: "uniform", every: 2, reinit: 0.1 },
+    sampler: {
+      chains: 6,
+      bufferSize: 24,
+      steps: 2,
+      stepSize: 1,
+      noise: 0.01,
+      clampGradient: 0.03,
+      start: "uniform",
+      every: 2,
+      reinit: 0.1,
+    },
     optimizer: { kind: "adam", lr: 0.01, clipNorm: 5, ema: 0.9 },
     ...overrides,
   });

@@ -26,7 +26,10 @@ function trainSteps(buffers: readonly ReplayBuffer[], from: number, to: number):
     for (const buffer of buffers) {
       const taken = buffer.take(step);
       seen.push(...taken.images);
-      buffer.store(taken, taken.images.map((v) => v + 1));
+      buffer.store(
+        taken,
+        taken.images.map((v) => v + 1),
+      );
     }
   }
   return seen;

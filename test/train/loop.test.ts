@@ -34,7 +34,12 @@ function run(config: Config, extra: Partial<SoloOptions> = {}): { ballots: Ballo
     onCommit: (_step, ballot) => ballots.push(ballot),
     ...extra,
   });
-  const { outcome, reason } = train({ config, data: { shape: SHAPE, numClasses: NUM_CLASSES, numSamples: NUM_SAMPLES }, gaussians: null, link });
+  const { outcome, reason } = train({
+    config,
+    data: { shape: SHAPE, numClasses: NUM_CLASSES, numSamples: NUM_SAMPLES },
+    gaussians: null,
+    link,
+  });
   return { ballots, ids, outcome, reason };
 }
 
@@ -84,7 +89,9 @@ describe("the training loop", () => {
     const { ballots, outcome } = run(smallConfig({ objective, epochs: 1 }));
     expect(outcome).toBe("finished");
     const views = Object.keys(ballots[0]?.metrics ?? {}).filter((name) => name.startsWith("energy/"));
-    expect(views).toEqual({ standard: ["energy/clean"], at: ["energy/clean", "energy/adversarial"], jem: ["energy/clean", "energy/generated"] }[kind]);
+    expect(views).toEqual(
+      { standard: ["energy/clean"], at: ["energy/clean", "energy/adversarial"], jem: ["energy/clean", "energy/generated"] }[kind],
+    );
   });
 
   it("stops before the optimizer when a figure is not finite, and says which", () => {

@@ -23,7 +23,11 @@ const shape = [8, 8, 3] as const;
 const link: Link = createSoloLink({ plan: undefined as never, numSteps: 0, numChains: 0, read: () => samples });
 
 /** The gradient and figures of one worker's slice, given how it sums the statistics over workers. */
-function share(positions: Range, chains: Range, sumOverWorkers: (values: Float32Array) => void): { gradient: Float32Array; figures: Record<string, number> } {
+function share(
+  positions: Range,
+  chains: Range,
+  sumOverWorkers: (values: Float32Array) => void,
+): { gradient: Float32Array; figures: Record<string, number> } {
   const buffer = new ReplayBuffer({
     seed: 1n,
     config: config.sampler,
@@ -63,17 +67,37 @@ describe("a training step cut over workers", () => {
   const whole = share({ from: 0, to: BATCH }, { from: 0, to: 6 }, () => undefined);
 
   it.each([
-    { name: "two equal slices", slices: [{ from: 0, to: 5 }, { from: 5, to: 10 }], chains: [{ from: 0, to: 3 }, { from: 3, to: 6 }] },
+    {
+      name: "two equal slices",
+      slices: [
+        { from: 0, to: 5 },
+        { from: 5, to: 10 },
+      ],
+      chains: [
+        { from: 0, to: 3 },
+        { from: 3, to: 6 },
+      ],
+    },
     {
       name: "unequal slices, one of them empty",
-      slices: [{ from: 0, to: 7 }, { from: 7, to: 7 }, { from: 7, to: 10 }],
-      chains: [{ from: 0, to: 0 }, { from: 0, to: 0 }, { from: 0, to: 6 }],
+      slices: [
+        { from: 0, to: 7 },
+        { from: 7, to: 7 },
+        { from: 7, to: 10 },
+      ],
+      chains: [
+        { from: 0, to: 0 },
+        { from: 0, to: 0 },
+        { from: 0, to: 6 },
+      ],
     },
   ])("gives the gradient and the figures of one worker: $name", ({ slices, chains }) => {
     // First every worker's statistics are collected, then each is given their sum, as the all-reduce would.
     const collected: Float32Array[] = [];
     slices.forEach((slice, w) => share(slice, chains[w] as Range, (values) => collected.push(values.slice())));
-    const sums = Float32Array.from(collected[0] as Float32Array, (_, i) => collected.reduce((sum, values) => sum + (values[i] as number), 0));
+    const sums = Float32Array.from(collected[0] as Float32Array, (_, i) =>
+      collected.reduce((sum, values) => sum + (values[i] as number), 0),
+    );
     const parts = slices.map((slice, w) => share(slice, chains[w] as Range, (values) => values.set(sums)));
 
     whole.gradient.forEach((expected, i) => {
@@ -81,7 +105,10 @@ describe("a training step cut over workers", () => {
       expect(Math.abs(sum - expected)).toBeLessThan(1e-5 * (1 + Math.abs(expected)));
     });
     for (const [name, expected] of Object.entries(whole.figures)) {
-      expect(parts.reduce((total, part) => total + (part.figures[name] as number), 0), name).toBeCloseTo(expected, 5);
+      expect(
+        parts.reduce((total, part) => total + (part.figures[name] as number), 0),
+        name,
+      ).toBeCloseTo(expected, 5);
     }
   });
 });
