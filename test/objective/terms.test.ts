@@ -36,7 +36,7 @@ function contextOf(views: Views): TermContext {
   };
 }
 
-function valueOf(name: TermName, logits: Logits): number {
+function termValue(name: TermName, logits: Logits): number {
   const views = viewsOf(logits);
   return TERMS[name].apply(views, contextOf(views), 1);
 }
@@ -53,7 +53,7 @@ describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
             const at = (delta: number): number => {
               const moved = Float64Array.from(logits[view]);
               (moved[i] as number) += delta;
-              return valueOf(name, { ...logits, [view]: moved });
+              return termValue(name, { ...logits, [view]: moved });
             };
             const numeric = (at(h) - at(-h)) / (2 * h);
             expect(Math.abs((views[view].gradient[i] as number) - numeric)).toBeLessThan(2e-6 * (1 + Math.abs(numeric)));

@@ -94,7 +94,7 @@ describe("a training step cut over workers", () => {
   ])("gives the gradient and the figures of one worker: $name", ({ slices, chains }) => {
     // First every worker's statistics are collected, then each is given their sum, as the all-reduce would.
     const collected: Float32Array[] = [];
-    slices.forEach((slice, w) => share(slice, chains[w] as Range, (values) => collected.push(values.slice())));
+    for (const [w, slice] of slices.entries()) share(slice, chains[w] as Range, (values) => void collected.push(values.slice()));
     const sums = Float32Array.from(collected[0] as Float32Array, (_, i) =>
       collected.reduce((sum, values) => sum + (values[i] as number), 0),
     );
