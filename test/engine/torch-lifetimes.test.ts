@@ -155,7 +155,7 @@ else {
         }
         const out = new Float32Array(256);
         bridge.read(sum, out);
-        parentPort.postMessage({ value: out[255], live: bridge.memory().live });
+        parentPort.postMessage({ value: out[255], live: bridge.memory(-1).live });
       `;
       const run = (value: number): Promise<unknown> =>
         new Promise((resolve, reject) => {

@@ -7,7 +7,7 @@
 
 import type { BackendValues, DataType } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import { bridge, fromHost, keep, release, scope, Value } from "./aten.js";
+import { bridge, device, fromHost, keep, release, scope, Value } from "./aten.js";
 import type { HostArray } from "./native.js";
 import { BOOL, COMPLEX, INT, STRING, scalarTypeOf } from "./scalar-type.js";
 
@@ -105,7 +105,7 @@ export class TorchBackend extends tf.KernelBackend {
   }
 
   override memory(): { unreliable: boolean } {
-    return { unreliable: false, ...bridge().memory() };
+    return { unreliable: false, ...bridge().memory(device()) };
   }
 
   override timerAvailable(): boolean {

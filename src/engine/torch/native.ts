@@ -28,8 +28,9 @@ export interface Native {
   setTensorFloat32(allow: number): void;
   /** Gives cached memory back to the system. */
   trim(): void;
-  resetPeak(): void;
-  memory(): { live: number; bytes: number; peakBytes: number; cachedBytes: number };
+  /** Bytes are of the process on that device, live tensors of this thread. */
+  resetPeak(device: number): void;
+  memory(device: number): { live: number; bytes: number; peakBytes: number; cachedBytes: number };
   about(): { version: string; threads: number; cuda: number };
   strides(handle: number): void;
 }

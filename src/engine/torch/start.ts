@@ -41,7 +41,7 @@ export async function startTorch(options: TorchOptions): Promise<Engine> {
     bf16: { supported: true, fast: device >= 0 || /\b(avx512_bf16|amx_bf16)\b/.test(cpuFlags) },
     why: "asked for by name",
     memory: () => {
-      const { live, bytes, peakBytes } = bridge().memory();
+      const { live, bytes, peakBytes } = bridge().memory(device);
       return { numTensors: live, bytes, peakBytes };
     },
   };

@@ -20,7 +20,7 @@ import type {
   UnpackAttrs,
 } from "@tensorflow/tfjs-core";
 import { backend_util, slice_util, util } from "@tensorflow/tfjs-core";
-import { aten, atenMany, type Value } from "../aten.js";
+import { aten, atenMany, device, type Value } from "../aten.js";
 import { BOOL, COMPLEX, FLOAT, INT, scalarTypeOf } from "../scalar-type.js";
 import { cast, full, int32, isFloat, permute, range, reshape } from "./convert.js";
 import { kernel, listKernel } from "./define.js";
@@ -154,7 +154,7 @@ export const structure: readonly KernelConfig[] = [
   kernel<X>("ZerosLike", ({ x }) => zerosLike(x)),
   kernel<X>("OnesLike", ({ x }) => onesLike(x)),
   kernel<object, RangeAttrs>("Range", (_, { start, stop, step, dtype }) => ranged(start, stop, step, scalarTypeOf(dtype))),
-  kernel<object, { start: number; stop: number; num: number }>("LinSpace", (_, { start, stop, num }) => linspace(start, stop, num, FLOAT)),
+  kernel<object, { start: number; stop: number; num: number }>("LinSpace", (_, { start, stop, num }) => linspace(start, stop, num, FLOAT, null, device())),
 ];
 
 /** Empty where start and stop lie the other way round for the step's sign. */

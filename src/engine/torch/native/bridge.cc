@@ -12,12 +12,11 @@
 #include <c10/core/InferenceMode.h>
 #include <malloc.h>
 #include <node_api.h>
-#include <torch/csrc/api/include/torch/version.h>
 
 #include "activation.h"
+#include "device_memory.h"
 #include "operators.h"
 #include "philox.h"
-#include "pool.h"
 #include "tensors.h"
 
 namespace isoerg {
@@ -325,13 +324,15 @@ static napi_value trim(const Call&) {
   return nullptr;
 }
 
-static napi_value resetPeak(const Call&) {
-  Pool::instance().resetPeak();
+// resetPeak(device)
+static napi_value resetPeak(const Call& call) {
+  resetMemoryPeak(call.integer(0));
   return nullptr;
 }
 
+// memory(device) -> live tensors of this thread; bytes of the process on the device.
 static napi_value memory(const Call& call) {
-  PoolCounts counts = Pool::instance().counts();
+  PoolCounts counts = memoryCounts(call.integer(0));
   napi_value object;
   check(call.env, napi_create_object(call.env, &object));
   call.set(object, "live", static_cast<double>(call.state.tensors.live()));
