@@ -52,7 +52,7 @@ const link = createSoloLink({
   read(ids) {
     images += ids.length;
     const batch = new Uint8Array(ids.length * size);
-    ids.forEach((id, i) => batch.set(all.images.subarray(id * size, (id + 1) * size), i * size));
+    for (const [i, id] of ids.entries()) batch.set(all.images.subarray(id * size, (id + 1) * size), i * size);
     return { images: batch, labels: Int32Array.from(ids, (id) => all.labels[id] as number) };
   },
   onCommit(step, { metrics, phasesMs }) {
