@@ -4,7 +4,9 @@
  * one way that matters here: a convolution knows only "valid" and "same", so images are padded first.
  */
 
+import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError } from "../util/error.js";
@@ -57,19 +59,32 @@ export async function startTensorflow({ device, threads }: { device: string; thr
   };
 }
 
+/** The package whose native library is there. A package may lie in node_modules without it: its install script fetches it. */
 function installed(): string {
   const { resolve } = createRequire(import.meta.url);
+  let withoutLibrary: string | undefined;
   for (const name of packages) {
     try {
-      resolve(name);
-      return name;
+      if (hasLibrary(dirname(resolve(`${name}/package.json`)))) return name;
+      withoutLibrary ??= name;
     } catch {
-      // the next one
+      // not there: the next one
     }
   }
+  const source = "it downloads libtensorflow from storage.googleapis.com";
+  if (withoutLibrary !== undefined) {
+    throw new IsoergError("ENGINE", `engine tensorflow: ${withoutLibrary} is installed without its native library`, {
+      hint: `npm rebuild ${withoutLibrary} (${source})`,
+    });
+  }
   throw new IsoergError("ENGINE", "engine tensorflow: neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed", {
-    hint: "npm install @tensorflow/tfjs-node-gpu@4.22.0 (it downloads libtensorflow from storage.googleapis.com)",
+    hint: `npm install @tensorflow/tfjs-node-gpu@4.22.0 (${source})`,
   });
+}
+
+function hasLibrary(folder: string): boolean {
+  const lib = join(folder, "lib");
+  return existsSync(lib) && readdirSync(lib).some((api) => existsSync(join(lib, api, "tfjs_binding.node")));
 }
 
 /** The portable operations for a backend whose convolutions know no padding in pixels. */
