@@ -186,6 +186,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   });
   log.info({ runId, address: server.address, numSteps, step: startStep, dataset }, "listening");
   const timer = setInterval(() => run.tick(), TICK_MS);
+  run.tick();
 
   const finish = async (): Promise<Outcome> => {
     const outcome = await ended;

@@ -1,0 +1,55 @@
+/**
+ * The same configuration and seed give the same training with 1, 2 and 4 workers, up to the order of floating-point sums:
+ * real processes, real gRPC and ZeroMQ, every term of the joint objective on.
+ */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { auditJournal } from "../../src/coordinator/audit.js";
+import { readJournal } from "../../src/coordinator/journal.js";
+import { isoerg, prepareExperiment } from "../kit/cluster.js";
+
+const STEPS = 24; // two epochs
+let folder: string;
+let experiment: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "isoerg-invariance-"));
+  experiment = await prepareExperiment(folder, { epochs: 2 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function metricsWith(workers: number): Promise<Record<string, number>[]> {
+  const run = join(folder, `with-${workers}`);
+  const words = ["train", experiment, "--engine", "cpu", "--threads", "1", "--run", run, "--workers", String(workers)];
+  const { code, error } = await isoerg(...words).ended;
+  expect({ code, error }).toMatchObject({ code: 0 });
+  // Every sample of every epoch took part in exactly one committed step, and all workers held the same parameters' bits.
+  const { lines } = await readJournal(run);
+  expect(auditJournal(lines)).toMatchObject({ faults: [], numTakenBack: 0 });
+  const text = await readFile(join(run, "metrics.jsonl"), "utf8");
+  const metrics = text
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { metrics: Record<string, number> }).metrics);
+  expect(metrics).toHaveLength(STEPS);
+  return metrics;
+}
+
+describe("the number of workers", () => {
+  test("changes neither losses nor energies of the first 20 steps beyond 1e-4", async () => {
+    const [one, two, four] = [await metricsWith(1), await metricsWith(2), await metricsWith(4)];
+    for (const other of [two, four]) {
+      for (let step = 0; step < 20; step++) {
+        for (const name of ["loss", "energy/clean", "energy/adversarial", "energy/generated", "gradient-norm"]) {
+          const expected = one[step]?.[name];
+          const found = other[step]?.[name];
+          if (expected === undefined)
+            expect(found).toBeUndefined(); // a step without generative terms
+          else expect(Math.abs((found as number) - expected) / Math.abs(expected), `${name} of step ${step}`).toBeLessThan(1e-4);
+        }
+      }
+    }
+  }, 60_000);
+});

@@ -1,0 +1,187 @@
+/** `isoerg train` as people run it: processes, signals, exit codes, and what is left in the run's folder. */
+import { createHash } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Audit, auditJournal } from "../../src/coordinator/audit.js";
+import { type JournalLine, readJournal } from "../../src/coordinator/journal.js";
+import { addressOf, type Ended, isoerg, pidOf, prepareExperiment, type RunningProgram, statusWhen, whenGone } from "../kit/cluster.js";
+
+const NUM_STEPS = 36;
+let folder: string;
+let experiment: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "isoerg-cluster-"));
+  experiment = await prepareExperiment(folder);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const run = (name: string): string => join(folder, name);
+
+function train(name: string, ...words: string[]): RunningProgram {
+  return isoerg("train", experiment, "--engine", "cpu", "--threads", "1", "--run", run(name), ...words);
+}
+
+async function journalOf(name: string): Promise<{ lines: JournalLine[]; audit: Audit }> {
+  const { lines } = await readJournal(run(name));
+  return { lines, audit: auditJournal(lines) };
+}
+
+/** Digests of the last checkpoint's files. */
+async function lastState(name: string): Promise<string[]> {
+  const latest = (await readFile(join(run(name), "checkpoints", "latest"), "utf8")).trim();
+  const files = ["buffer", "model", "optimizer"].map((file) => join(run(name), "checkpoints", latest, `${file}.safetensors`));
+  return [
+    latest,
+    ...(await Promise.all(
+      files.map(async (file) =>
+        createHash("sha256")
+          .update(await readFile(file))
+          .digest("hex"),
+      ),
+    )),
+  ];
+}
+
+async function untilStep(name: string, step: number): Promise<string> {
+  const address = await addressOf(run(name));
+  await statusWhen(address, (status) => status.step >= step);
+  return address;
+}
+
+function expectSuccess({ code, error }: Ended): void {
+  expect({ code, error }).toMatchObject({ code: 0 });
+}
+
+describe("isoerg train", () => {
+  test("two workers finish; the folder holds the whole run", async () => {
+    expectSuccess(await train("whole", "--workers", "2", "--json", run("whole.json")).ended);
+    const { lines, audit } = await journalOf("whole");
+    expect(audit).toMatchObject({ faults: [], numTakenBack: 0 });
+    expect(audit.commits).toHaveLength(NUM_STEPS);
+    expect(lines.at(-1)).toMatchObject({ event: "end", outcome: "finished" });
+    expect((await readdir(run("whole"))).sort()).toEqual([
+      "checkpoints",
+      "config.yaml",
+      "environment.json",
+      "journal.jsonl",
+      "logs",
+      "metrics.jsonl",
+    ]);
+    expect((await readdir(join(run("whole"), "logs"))).sort()).toEqual([
+      "coordinator.jsonl",
+      "worker-local-0.jsonl",
+      "worker-local-1.jsonl",
+    ]);
+    expect(JSON.parse(await readFile(run("whole.json"), "utf8"))).toMatchObject({
+      outcome: "finished",
+      step: NUM_STEPS,
+      checkpointStep: NUM_STEPS,
+    });
+  });
+
+  test("a finished run is left as it is: exit 2, or 0 with --resume", async () => {
+    const before = await lastState("whole");
+    const again = await train("whole", "--workers", "2").ended;
+    expect(again.code).toBe(2);
+    expect(again.error).toContain("holds a finished run of this configuration (36 steps)");
+    expectSuccess(await train("whole", "--workers", "2", "--resume").ended);
+    const other = await train("whole", "seed=7").ended;
+    expect(other.code).toBe(2);
+    expect(other.error).toContain("seed is 1 there and 7 here");
+    expect(await lastState("whole")).toEqual(before);
+  });
+
+  test("Ctrl-C saves and ends; the same command goes on, to the bits of an undisturbed run", async () => {
+    const first = train("interrupted", "--workers", "2");
+    await untilStep("interrupted", 7);
+    first.process.kill("SIGINT");
+    expectSuccess(await first.ended);
+    const { lines } = await journalOf("interrupted");
+    const end = lines.at(-1);
+    expect(end).toMatchObject({ event: "end", outcome: "asked", reason: "SIGINT" });
+    expect(lines.findLast((line) => line.event === "checkpoint")).toMatchObject({ step: end?.event === "end" ? end.step : -1 });
+    expectSuccess(await train("interrupted", "--workers", "2").ended);
+    expect((await journalOf("interrupted")).audit).toMatchObject({ faults: [], numTakenBack: 0 });
+    expect(await lastState("interrupted")).toEqual(await lastState("whole"));
+  });
+
+  test("a worker killed with -9: the other goes on and every step counts once", async () => {
+    const training = train("killed", "--workers", "2");
+    await untilStep("killed", 5);
+    process.kill(await pidOf(run("killed"), "local-1"), "SIGKILL");
+    expectSuccess(await training.ended);
+    const { lines, audit } = await journalOf("killed");
+    expect(audit).toMatchObject({ faults: [], numTakenBack: 0 });
+    expect(audit.commits).toHaveLength(NUM_STEPS);
+    expect(lines.filter((line) => line.event === "generation").at(-1)).toMatchObject({ workers: ["local-0"], restore: "keep" });
+  });
+
+  test("below --min-workers it ends with 1 and its last checkpoint; the same command goes on from there", async () => {
+    const training = train("below", "--workers", "2", "--min-workers", "2");
+    await untilStep("below", 12);
+    process.kill(await pidOf(run("below"), "local-0"), "SIGKILL");
+    const ended = await training.ended;
+    expect(ended.code).toBe(1);
+    expect(ended.error).toMatch(/the same command goes on from step [12]0/);
+    expectSuccess(await train("below", "--workers", "2", "--min-workers", "2").ended);
+    expect((await journalOf("below")).audit.faults).toEqual([]);
+    expect(await lastState("below")).toEqual(await lastState("whole"));
+  });
+
+  test("the coordinator killed with -9: its workers end, and the same command goes on", async () => {
+    const training = train("orphaned", "--workers", "2");
+    await untilStep("orphaned", 12);
+    const pids = await Promise.all(["local-0", "local-1"].map((id) => pidOf(run("orphaned"), id)));
+    training.process.kill("SIGKILL");
+    await training.ended;
+    await Promise.all(pids.map(whenGone));
+    expectSuccess(await train("orphaned", "--workers", "2").ended);
+    expect((await journalOf("orphaned")).audit.faults).toEqual([]);
+    expect(await lastState("orphaned")).toEqual(await lastState("whole"));
+  });
+
+  test("a second run in the same folder is refused while the first goes on; isoerg status and stop speak to it", async () => {
+    const training = train("busy", "--workers", "1");
+    await untilStep("busy", 2);
+    const second = await train("busy", "--workers", "1").ended;
+    expect(second.code).toBe(2);
+    expect(second.error).toContain("is going on: process");
+    const status = await isoerg("status", "--run", run("busy")).ended;
+    expectSuccess(status);
+    expect(status.out).toMatch(/rank 0 +local-0/);
+    expectSuccess(await isoerg("stop", "--run", run("busy"), "--reason", "enough").ended);
+    expectSuccess(await training.ended);
+    expect((await journalOf("busy")).lines.at(-1)).toMatchObject({ event: "end", outcome: "asked", reason: "enough" });
+  });
+});
+
+describe("isoerg coordinator and isoerg worker", () => {
+  test("workers started apart find their coordinator and end with it", async () => {
+    const coordinator = isoerg("coordinator", experiment, "epochs=1", "--listen", "127.0.0.1:0", "--workers", "2", "--run", run("apart"));
+    const address = await addressOf(run("apart"));
+    const workers = ["a", "b"].map((id) => isoerg("worker", "--coordinator", address, "--id", id, "--engine", "cpu", "--threads", "1"));
+    expectSuccess(await coordinator.ended);
+    for (const worker of workers) expectSuccess(await worker.ended);
+    expect((await journalOf("apart")).audit).toMatchObject({ faults: [] });
+  });
+
+  test("a port in use is the command line's mistake: exit 2", async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as { port: number };
+    const { code, error } = await train("taken", "--listen", `127.0.0.1:${port}`).ended;
+    server.close();
+    expect(code).toBe(2);
+    expect(error).toContain(`port in use: another program listens on 127.0.0.1:${port}`);
+  });
+
+  test("an engine that can't start is told with its reason: exit 1", async () => {
+    const { code, error } = await isoerg("train", experiment, "--engine", "cpu", "--device", "cuda:0", "--run", run("no-device")).ended;
+    expect(code).toBe(1);
+    expect(error).toContain("engine cpu computes on the cpu only");
+  });
+});

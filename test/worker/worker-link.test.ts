@@ -1,0 +1,208 @@
+/**
+ * A coordinator's server and workers' links over loopback, with real gRPC and a real ring: what a training loop gets through
+ * them is the plan's batch, the sum over all workers, one verdict, and the state that was saved.
+ */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pino from "pino";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createMemoryCheckpointStore } from "../../src/checkpoint/store.js";
+import { auditJournal } from "../../src/coordinator/audit.js";
+import { type Coordinator, createCoordinator } from "../../src/coordinator/coordinator.js";
+import type { RunEvent } from "../../src/coordinator/events.js";
+import { readJournal } from "../../src/coordinator/journal.js";
+import { createMemorySamples } from "../../src/data/samples.js";
+import { checksum } from "../../src/util/checksum.js";
+import { callUnary, openClient } from "../../src/wire/client.js";
+import { runControl } from "../../src/wire/proto.js";
+import { WorkerLink } from "../../src/worker/worker-link.js";
+import { NUM_CLASSES, SHAPE, smallConfig, smallSamples } from "../kit/small-run.js";
+
+const NUM_SAMPLES = 53;
+const NUM_PARAMETERS = 300;
+const log = pino({ enabled: false });
+const samples = smallSamples(NUM_SAMPLES);
+const source = createMemorySamples({ shape: SHAPE, numClasses: NUM_CLASSES, samples });
+const config = smallConfig({ epochs: 2, checkpoint: { everySteps: 4 }, data: { path: "unused", batchSize: 10, shuffleBlock: 8 } });
+
+let runFolder: string;
+beforeEach(async () => {
+  runFolder = await mkdtemp(join(tmpdir(), "isoerg-link-"));
+});
+afterEach(() => rm(runFolder, { recursive: true }));
+
+function coordinate(workers: number, over: Partial<Parameters<typeof createCoordinator>[0]> = {}): Promise<Coordinator> {
+  const store = createMemoryCheckpointStore({ keepLast: 10 });
+  return createCoordinator({ config, source, manifest: { name: "memory" }, runFolder, store, workers, resume: false, log, ...over });
+}
+
+interface TrainerOptions {
+  readonly coordinator: Coordinator;
+  readonly name: string;
+  /** Before its ballot of each step. */
+  readonly onStep?: (step: number, link: WorkerLink) => void;
+}
+
+/** The training loop without a network: each sample adds to a place of the parameters that its id names. */
+async function trainOver({ coordinator, name, onStep }: TrainerOptions): Promise<{ parameters: Float32Array; outcome: string }> {
+  const client = openClient(coordinator.address);
+  const hello = { workerId: name, incarnation: `${name}-1`, engine: "arithmetic", protocol: 1 };
+  const link = new WorkerLink({ client, hello, ring: { host: "127.0.0.1" }, log });
+  const parameters = new Float32Array(NUM_PARAMETERS);
+  const gradient = new Float32Array(new SharedArrayBuffer(4 * NUM_PARAMETERS));
+  const imageBytes = SHAPE.height * SHAPE.width * SHAPE.channels;
+  try {
+    await link.welcome();
+    for (;;) {
+      const turn = await link.next();
+      if (turn.kind === "stop") return { parameters, outcome: turn.outcome };
+      if (turn.kind === "generation") {
+        if (typeof turn.state === "object") parameters.set(turn.state.find(({ tensor }) => tensor === "parameters")?.data as Float32Array);
+        link.ready(turn.assignment.generation);
+        continue;
+      }
+      gradient.fill(0);
+      for (const [i, id] of turn.ids.entries()) {
+        expect(turn.labels[i]).toBe(samples.labels[id]);
+        expect(turn.images[i * imageBytes + 5]).toBe(samples.images[id * imageBytes + 5]);
+        gradient[id] = turn.step + 1;
+      }
+      link.startSum(gradient.subarray(0, 7)); // two buckets
+      link.startSum(gradient.subarray(7));
+      const sums = await link.finishSums();
+      onStep?.(turn.step, link);
+      const verdict = await link.vote({
+        ok: sums.done,
+        fault: sums.done ? "none" : "collective",
+        reason: sums.done ? "" : sums.reason,
+        checksum: checksum(parameters),
+        metrics: { loss: 1 / (turn.step + 1) },
+        phasesMs: { wait: turn.dataWaitMs },
+      });
+      if (!verdict.commit) continue;
+      for (let i = 0; i < NUM_PARAMETERS; i++) parameters[i] = (parameters[i] as number) + (gradient[i] as number);
+      if (verdict.checkpoint)
+        link.save([{ file: "model", tensor: "parameters", dtype: "F32", shape: [NUM_PARAMETERS], row: 0, data: parameters.slice() }]);
+    }
+  } finally {
+    await link.close();
+    client.close();
+  }
+}
+
+describe("training over the wire", () => {
+  test.each([1, 2, 4])("with %d workers: every sample once in every epoch, one model, its checkpoint", async (workers) => {
+    const coordinator = await coordinate(workers);
+    const ids: number[][] = [[], []];
+    coordinator.events.on("event", (event: RunEvent) => {
+      if (event.kind === "commit") ids[Math.floor(event.step / 6)]?.push(...event.ids);
+    });
+    const ends = await Promise.all(Array.from({ length: workers }, (_, i) => trainOver({ coordinator, name: `w${i}` })));
+    expect(await coordinator.finished).toMatchObject({ kind: "finished", step: 12, checkpointStep: 12 });
+    for (const epoch of ids) expect(epoch.sort((a, b) => a - b)).toEqual(Array.from({ length: NUM_SAMPLES }, (_, id) => id));
+    for (const { parameters, outcome } of ends) {
+      expect(outcome).toBe("finished");
+      expect(parameters).toEqual(ends[0]?.parameters);
+    }
+    const { lines } = await readJournal(runFolder);
+    expect(auditJournal(lines)).toMatchObject({ faults: [], numTakenBack: 0 });
+    const metrics = (await readFile(join(runFolder, "metrics.jsonl"), "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(metrics.map(({ step, worldSize, batchSize }) => [step, worldSize, batchSize])).toEqual(
+      Array.from({ length: 12 }, (_, step) => [step, workers, step % 6 === 5 ? 3 : 10]),
+    );
+  });
+
+  test("a worker that joins late is given the saved state and the others' model", async () => {
+    const coordinator = await coordinate(1);
+    let late: ReturnType<typeof trainOver> | undefined;
+    const first = trainOver({
+      coordinator,
+      name: "a",
+      onStep(step) {
+        if (step === 1) late ??= trainOver({ coordinator, name: "b" });
+      },
+    });
+    expect((await coordinator.finished).kind).toBe("finished");
+    expect((await first).parameters).toEqual((await late)?.parameters);
+    const { lines } = await readJournal(runFolder);
+    expect(auditJournal(lines).faults).toEqual([]);
+    expect(lines.findLast((line) => line.event === "generation")).toMatchObject({ workers: ["a", "b"], restore: "checkpoint" });
+  });
+
+  test("stopped and resumed, it ends with the model of an undisturbed run", async () => {
+    const whole = await coordinate(2);
+    const [reference] = await Promise.all(["a", "b"].map((name) => trainOver({ coordinator: whole, name })));
+    await whole.finished;
+    await rm(join(runFolder, "journal.jsonl"));
+
+    const store = createMemoryCheckpointStore({ keepLast: 10 });
+    const first = await coordinate(2, { store });
+    const onStep = (step: number): void => {
+      if (step === 6) first.stop("enough for today");
+    };
+    await Promise.all(["a", "b"].map((name) => trainOver({ coordinator: first, name, onStep })));
+    const stopped = await first.finished;
+    expect(stopped).toMatchObject({ kind: "asked", reason: "enough for today" });
+    expect(stopped.checkpointStep).toBe(stopped.step);
+
+    const second = await coordinate(1, { store, resume: true });
+    expect(second.startStep).toBe(stopped.step);
+    const { parameters } = await trainOver({ coordinator: second, name: "a" });
+    expect((await second.finished).kind).toBe("finished");
+    expect(parameters).toEqual(reference?.parameters);
+    expect(auditJournal((await readJournal(runFolder)).lines)).toMatchObject({ faults: [], numTakenBack: 0 });
+  });
+
+  test("a checkpoint of other data is not resumed", async () => {
+    const store = createMemoryCheckpointStore({ keepLast: 10 });
+    const first = await coordinate(1, { store });
+    await trainOver({ coordinator: first, name: "a" });
+    await first.finished;
+    await expect(coordinate(1, { store, resume: true, manifest: { name: "other" } })).rejects.toThrow(/was trained on other data/);
+  });
+
+  test("when the coordinator fails the run, every worker's wait ends", async () => {
+    const coordinator = await coordinate(2);
+    const onStep = (step: number): void => {
+      if (step === 3) coordinator.fail("the test says so");
+    };
+    const ends = await Promise.all(["a", "b"].map((name) => trainOver({ coordinator, name, onStep })));
+    expect(ends.map(({ outcome }) => outcome)).toEqual(["failed", "failed"]);
+    expect(await coordinator.finished).toMatchObject({ kind: "failed", reason: "the test says so" });
+  });
+
+  test("a worker whose training breaks ends the run with its reason", async () => {
+    const coordinator = await coordinate(2);
+    const broken = trainOver({ coordinator, name: "a", onStep: (step, link) => void (step === 2 && link.fail("out of memory")) });
+    const other = trainOver({ coordinator, name: "b" });
+    expect(await coordinator.finished).toMatchObject({ kind: "failed", reason: "worker a, step 2: out of memory" });
+    expect((await broken).outcome).toBe("failed");
+    expect((await other).outcome).toBe("failed");
+  });
+});
+
+describe("the coordinator's server", () => {
+  test("a port that is taken is named, and what was opened is closed again", async () => {
+    const coordinator = await coordinate(1);
+    await expect(coordinate(1, { listen: coordinator.address })).rejects.toMatchObject({
+      code: "NETWORK",
+      message: `port in use: another program listens on ${coordinator.address}`,
+    });
+    coordinator.abort("done");
+    await coordinator.finished;
+  });
+
+  test("status and stop answer while workers are awaited", async () => {
+    const coordinator = await coordinate(2);
+    const client = openClient(coordinator.address);
+    const status = await callUnary(client, runControl.status, {});
+    expect(status).toMatchObject({ name: "small", state: "waiting", step: 0, numSteps: 12, reason: "0 of 2 workers are here" });
+    expect(await callUnary(client, runControl.stop, { reason: "never mind" })).toEqual({ step: 0 });
+    client.close();
+    expect(await coordinator.finished).toMatchObject({ kind: "asked", reason: "never mind", checkpointStep: null });
+  });
+});
