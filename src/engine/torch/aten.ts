@@ -284,6 +284,16 @@ export function smoothActivation(kind: 0 | 1, x: Value, dy: Value | null, parame
   return bridge().activation(kind, x.handle, dy === null ? 0 : dy.handle, parameter) === 0 ? undefined : taken(0);
 }
 
+/** The input gradient of a convolution with few input channels; undefined where ATen must compute it. */
+export function narrowInputGradient(
+  dy: Value,
+  weight: Value,
+  [, height = 0, width = 0]: readonly number[],
+  { stride, padding }: { stride: number; padding: number },
+): Value | undefined {
+  return bridge().narrowInputGradient(dy.handle, weight.handle, height, width, stride, padding) === 0 ? undefined : taken(0);
+}
+
 export function stridesOf(value: Value): number[] {
   bridge().strides(value.handle);
   return Array.from(cells.subarray(1, 1 + (cells[0] as number)));

@@ -24,6 +24,8 @@ export interface Native {
   noise(kind: number, key0: number, key1: number, step: number, purposeAndInner: number, positions: Int32Array, device: number): number;
   /** kind 0 silu, 1 softplus; with dy (not 0) its product with the derivative. -> 0 where ATen's operators must do it. */
   activation(kind: number, x: number, dy: number, parameter: number): number;
+  /** dy [B,OH,OW,O], weight [O,C,kh,kw] -> dx [B,H,W,C] for few channels; 0 where ATen must do it. */
+  narrowInputGradient(dy: number, weight: number, height: number, width: number, stride: number, padding: number): number;
   setThreads(threads: number): void;
   setTensorFloat32(allow: number): void;
   /** Gives cached memory back to the system. */

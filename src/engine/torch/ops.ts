@@ -10,7 +10,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError, invariant } from "../../util/error.js";
 import type { ConvGeometry, EngineOps, NoiseKey, Precision } from "../ops.js";
 import { activate, activateGrad } from "./activation.js";
-import { aten, atenMany, bridge, noiseRows, scope, type Value } from "./aten.js";
+import { aten, atenMany, bridge, narrowInputGradient, noiseRows, scope, type Value } from "./aten.js";
 import type { TorchBackend } from "./backend.js";
 import { groupNorm, groupNormGrad } from "./group-norm.js";
 import { cast, empty, full } from "./kernels/convert.js";
@@ -35,6 +35,8 @@ const NONE = [0, 0] as const;
 const INPUT_ONLY = [true, false, false] as const;
 const WEIGHT_ONLY = [false, true, false] as const;
 const CHANNELS_LAST = 2; // c10::MemoryFormat
+/** Input channels up to which native/narrow_gradient.h is asked. */
+const NARROW = 4;
 
 function backend(): TorchBackend {
   return tf.backend() as TorchBackend;
@@ -102,7 +104,10 @@ export const torchOps: EngineOps = {
     return scope(() => {
       const weight = native(filter);
       if (dy.shape[0] === 0) return tensorOf(empty(inputShape, weight.type));
-      const gradient = nchw(cast(native(dy), weight.type));
+      const given = cast(native(dy), weight.type);
+      const narrow = (weight.shape[1] as number) <= NARROW && narrowInputGradient(given, weight, inputShape, geometry);
+      if (narrow) return tensorOf(narrow);
+      const gradient = nchw(given);
       return tensorOf(permute(backward(gradient, unread(inputShape, weight.type), weight, geometry, INPUT_ONLY), NHWC));
     });
   },

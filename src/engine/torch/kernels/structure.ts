@@ -154,7 +154,9 @@ export const structure: readonly KernelConfig[] = [
   kernel<X>("ZerosLike", ({ x }) => zerosLike(x)),
   kernel<X>("OnesLike", ({ x }) => onesLike(x)),
   kernel<object, RangeAttrs>("Range", (_, { start, stop, step, dtype }) => ranged(start, stop, step, scalarTypeOf(dtype))),
-  kernel<object, { start: number; stop: number; num: number }>("LinSpace", (_, { start, stop, num }) => linspace(start, stop, num, FLOAT, null, device())),
+  kernel<object, { start: number; stop: number; num: number }>("LinSpace", (_, { start, stop, num }) =>
+    linspace(start, stop, num, FLOAT, null, device()),
+  ),
 ];
 
 /** Empty where start and stop lie the other way round for the step's sign. */

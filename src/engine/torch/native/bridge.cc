@@ -15,6 +15,7 @@
 
 #include "activation.h"
 #include "device_memory.h"
+#include "narrow_gradient.h"
 #include "operators.h"
 #include "philox.h"
 #include "tensors.h"
@@ -304,6 +305,17 @@ static napi_value activationOf(const Call& call) {
   return call.make(writer.count());
 }
 
+// narrowInputGradient(dy, weight, height, width, stride, padding) -> 1 with its result in the shared array, or 0 where ATen must do it.
+static napi_value narrowInputGradientOf(const Call& call) {
+  const Tensors& tensors = call.state.tensors;
+  at::Tensor result = narrowInputGradient(
+      tensors.at(call.number(0)), tensors.at(call.number(1)), call.integer(2), call.integer(3), call.integer(4), call.integer(5));
+  if (!result.defined()) return call.make(0);
+  ResultWriter writer = call.results();
+  writer.write(result);
+  return call.make(writer.count());
+}
+
 static napi_value setThreads(const Call& call) {
   at::set_num_threads(call.integer(0));
   return nullptr;
@@ -385,6 +397,7 @@ NAPI_MODULE_INIT() {
       {"call", entry<callOperator>},   {"run", entry<runOperator>},     {"release", entry<release>},
       {"from", entry<from>},           {"read", entry<read>},           {"write", entry<write>},
       {"noise", entry<noise>},         {"activation", entry<activationOf>},
+      {"narrowInputGradient", entry<narrowInputGradientOf>},
       {"setThreads", entry<setThreads>}, {"setTensorFloat32", entry<setTensorFloat32>},
       {"trim", entry<trim>},           {"resetPeak", entry<resetPeak>}, {"memory", entry<memory>},
       {"about", entry<about>},         {"strides", entry<strides>},
