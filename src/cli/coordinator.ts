@@ -14,6 +14,7 @@ interface Flags {
   readonly minWorkers: number;
   readonly rejoinTimeout: number;
   readonly resume?: true;
+  readonly metrics?: string;
   readonly json?: string;
 }
 
@@ -27,6 +28,7 @@ export function coordinatorCommand(): Command {
     .option("--workers <n>", "wait for so many before the first step", parseCount, 1)
     .option("--min-workers <n>", "go on while so many are left", parseCount, 1)
     .option("--rejoin-timeout <s>", "seconds that a run below its minimum waits for new workers", parseCount, 600)
+    .option("--metrics <host:port>", "serve GET /metrics for Prometheus there")
     .option("--resume", "go on where the run stands; a finished run is left as it is")
     .option("--json <file>", "write how the run ended")
     .addHelpText(
@@ -49,6 +51,7 @@ export function coordinatorCommand(): Command {
         listen: flags.listen,
         rejoinMs: 1000 * flags.rejoinTimeout,
         resume: entrance.kind === "continue",
+        metrics: flags.metrics,
         onListening({ address }) {
           process.stderr.write(`waiting for ${flags.workers} workers: isoerg worker --coordinator ${address}\n`);
           return { ended: async () => {} };

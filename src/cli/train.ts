@@ -19,6 +19,7 @@ interface Flags extends EngineFlags {
   readonly listen: string;
   readonly dryRun?: true;
   readonly printConfig?: true;
+  readonly metrics?: string;
   readonly json?: string;
 }
 
@@ -32,6 +33,7 @@ export function trainCommand(): Command {
     .option("--run <dir>", "folder for all that the run produces (default: runs/NAME)")
     .option("--resume", "go on where the run stands; a finished run is left as it is")
     .addOption(new Option("--listen <host:port>", "address of the coordinator").default("127.0.0.1:0"))
+    .option("--metrics <host:port>", "serve GET /metrics for Prometheus there")
     .option("--dry-run", "show the plan, compute one step here, write nothing")
     .option("--print-config", "show every setting and where it came from, and end")
     .option("--json <file>", "write how the run ended");
@@ -72,6 +74,7 @@ export function trainCommand(): Command {
       listen: flags.listen,
       rejoinMs: 0, // nobody starts new ones here
       resume: entrance.kind === "continue",
+      metrics: flags.metrics,
       onListening: (coordinator) =>
         startChildren({
           count: flags.workers,

@@ -3,7 +3,7 @@
  * logic is here; what a call means is in `worker-link.ts`.
  */
 import { allocateSummable, summableView } from "../collective/reduce.js";
-import { CollectiveInterrupted, type Link } from "../train/link.js";
+import { CollectiveInterrupted, type Link, type Turn } from "../train/link.js";
 import { invariant } from "../util/error.js";
 import type { BlockingEnd } from "./channel.js";
 import type { FromLink, ToLink } from "./messages.js";
@@ -17,10 +17,30 @@ export function ask<Kind extends FromLink["kind"]>(end: BlockingEnd<ToLink, From
   return reply as Reply<Kind>;
 }
 
-export function createThreadLink(end: BlockingEnd<ToLink, FromLink>): Link {
+export interface ThreadLink extends Link {
+  /** The turn with which training must begin anew, from the seed, in a loop of its own; null when it is over. */
+  newBeginning(): Turn | null;
+}
+
+/**
+ * A link for one training from its beginning. Where the run goes back to the very start after steps were committed, `next`
+ * says stop, and the generation that begins anew is kept for the next training.
+ * @param first a turn that is due already
+ */
+export function createThreadLink(end: BlockingEnd<ToLink, FromLink>, first: Turn | null = null): ThreadLink {
   const memories = new Map<ArrayBufferLike, number>();
+  let due = first;
+  let hasTrained = false;
+  let anew: Turn | null = null;
   return {
-    next: () => ask(end, { kind: "next" }, "turn").turn,
+    newBeginning: () => anew,
+    next() {
+      const turn = due ?? ask(end, { kind: "next" }, "turn").turn;
+      due = null;
+      if (turn.kind !== "generation" || turn.state !== "fresh" || !hasTrained) return turn;
+      anew = turn;
+      return { kind: "stop", outcome: "asked", reason: "training begins anew" };
+    },
     ready: ({ generation }) => end.post({ kind: "ready", generation }),
     allocate(numFloats) {
       const memory = allocateSummable(numFloats);
@@ -38,7 +58,11 @@ export function createThreadLink(end: BlockingEnd<ToLink, FromLink>): Link {
       const { result } = ask(end, { kind: "finishSums" }, "sums");
       if (!result.done) throw new CollectiveInterrupted(result.reason);
     },
-    vote: (ballot) => ask(end, { kind: "vote", ballot }, "verdict").verdict,
+    vote(ballot) {
+      const { verdict } = ask(end, { kind: "vote", ballot }, "verdict");
+      hasTrained ||= verdict.commit;
+      return verdict;
+    },
     save(parts) {
       // Copied here, so that the arrays are the loop's again, and handed over without a second copy.
       const copies = parts.map((part) => ({ ...part, data: part.data.slice() }));

@@ -8,6 +8,7 @@ import { decodeClassGaussians } from "../data/class-gaussians.js";
 import { parseManifest } from "../data/manifest.js";
 import { startEngine } from "../engine/choose.js";
 import type { EngineOptions } from "../engine/engine.js";
+import type { Turn } from "../train/link.js";
 import { train } from "../train/loop.js";
 import { IsoergError } from "../util/error.js";
 import { BlockingEnd, type ChannelEnds } from "./channel.js";
@@ -35,7 +36,12 @@ try {
     const numSamples = Math.min(config.data.subset ?? splits.train.numSamples, splits.train.numSamples);
     const gaussians =
       briefing.gaussians && decodeClassGaussians(briefing.gaussians, { shape, numClasses: classes.length, ...classGaussians });
-    train({ config, data: { shape, numClasses: classes.length, numSamples }, gaussians, link: createThreadLink(end) });
+    let beginning: Turn | null = null;
+    do {
+      const link = createThreadLink(end, beginning);
+      train({ config, data: { shape, numClasses: classes.length, numSamples }, gaussians, link });
+      beginning = link.newBeginning();
+    } while (beginning !== null);
   }
 } catch (error) {
   const reason = error instanceof Error ? error.message : String(error);

@@ -2,6 +2,7 @@
  * Leads a run from this process, for `isoerg train` (which also starts the workers) and `isoerg coordinator` (whose workers
  * come from elsewhere): data set, run folder, coordinator, progress, signals, and what is said at the end.
  */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
 import { createCheckpointStore } from "../../checkpoint/store.js";
@@ -10,8 +11,10 @@ import { type Coordinator, createCoordinator } from "../../coordinator/coordinat
 import type { Outcome } from "../../coordinator/events.js";
 import { openDataset } from "../../data/dataset.js";
 import { readRecorded } from "../../data/files.js";
+import { createTensorBoardSink } from "../../report/tensorboard.js";
 import { describeSeconds } from "../../util/duration.js";
 import { IsoergError } from "../../util/error.js";
+import { serveMetrics } from "./metrics-endpoint.js";
 import { announceLeader } from "./run-folder.js";
 import { createRunProgress, describeProgress } from "./run-progress.js";
 
@@ -24,6 +27,8 @@ export interface LeadOptions {
   /** How long a run below its minimum waits for new workers. */
   readonly rejoinMs: number;
   readonly resume: boolean;
+  /** host:port for Prometheus, if any. */
+  readonly metrics?: string | undefined;
   /** Called when the coordinator listens; what it returns is awaited before this process goes on. */
   readonly onListening: (coordinator: Coordinator) => { ended: (graceMs: number) => Promise<void> };
 }
@@ -49,6 +54,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   const logFile = pino.destination({ dest: join(runFolder, "logs", "coordinator.jsonl"), sync: true, append: true });
   const log = pino({ base: { pid: process.pid } }, logFile);
   const { classGaussians } = manifest;
+  const tensorBoard = await createTensorBoardSink(runFolder, { now: () => new Date(), host: hostname() });
   const coordinator = await createCoordinator({
     config,
     source,
@@ -64,8 +70,10 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     minWorkers: options.minWorkers,
     resume: options.resume,
     log,
+    sinks: [tensorBoard],
     timeouts: { rejoinMs: options.rejoinMs },
   });
+  let endMetrics = (): void => {};
   const withdraw = await announceLeader(runFolder, coordinator.address);
   const progress = createRunProgress(process.stderr);
   const since = performance.now();
@@ -80,6 +88,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   });
   const forget = onSignals(coordinator, progress.say);
   try {
+    if (options.metrics !== undefined) endMetrics = await serveMetrics(options.metrics, coordinator.status);
     const workers = options.onListening(coordinator);
     const outcome = await coordinator.finished;
     progress.end();
@@ -91,6 +100,9 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     return { runId: coordinator.runId, outcome, seconds, metrics: status.metrics };
   } finally {
     forget();
+    endMetrics();
+    coordinator.abort("this process ends"); // for a run that could not begin; one that ended stays as it is
+    await coordinator.finished;
     await withdraw();
     logFile.end();
   }

@@ -1,0 +1,40 @@
+/** A run that goes back to the very start gives each worker a new training, not a trained one at step 0. */
+import { expect, test } from "vitest";
+import type { Turn } from "../../src/train/link.js";
+import type { BlockingEnd } from "../../src/worker/channel.js";
+import type { FromLink, ToLink } from "../../src/worker/messages.js";
+import { createThreadLink } from "../../src/worker/thread-link.js";
+
+const ballot = { ok: true, fault: "none", reason: "", checksum: 0n, metrics: {}, phasesMs: {} } as const;
+const fresh = (generation: number): Turn => ({
+  kind: "generation",
+  assignment: { generation, rank: 0, worldSize: 1, step: 0, chains: { from: 0, to: 1 } },
+  state: "fresh",
+});
+
+/** The link thread's answers, in order. */
+function answering(...replies: FromLink[]): BlockingEnd<ToLink, FromLink> {
+  const end = { post: () => {}, close: () => {}, request: () => replies.shift() as FromLink };
+  return end as unknown as BlockingEnd<ToLink, FromLink>;
+}
+
+const verdict = (commit: boolean): FromLink => ({ kind: "verdict", verdict: { commit, checkpoint: false, reason: "" } });
+
+test("a fresh generation after a commit ends this training and begins the next", () => {
+  const end = answering({ kind: "turn", turn: fresh(1) }, verdict(true), { kind: "turn", turn: fresh(2) });
+  const first = createThreadLink(end);
+  expect(first.next()).toEqual(fresh(1));
+  first.vote(ballot);
+  expect(first.next()).toMatchObject({ kind: "stop", reason: "training begins anew" });
+  const second = createThreadLink(end, first.newBeginning());
+  expect(second.next()).toEqual(fresh(2));
+  expect(second.newBeginning()).toBeNull();
+});
+
+test("a fresh generation before any commit goes on in the same training", () => {
+  const link = createThreadLink(answering({ kind: "turn", turn: fresh(1) }, verdict(false), { kind: "turn", turn: fresh(2) }));
+  link.next();
+  link.vote(ballot);
+  expect(link.next()).toEqual(fresh(2));
+  expect(link.newBeginning()).toBeNull();
+});
