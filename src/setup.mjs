@@ -40,8 +40,8 @@ async function main() {
   await installSystemPackages();
   const compiles = await compile();
   linkCommand();
-  await buildTorchBridge();
-  if (task === "test") process.exit(await runTests({ compiles }));
+  const bridge = await buildTorchBridge();
+  if (task === "test") process.exit(await runTests({ compiles, bridge }));
   if (task === "slow") process.exit(await runSlowSuites());
   if (task === "start") await quickstart();
 }
@@ -67,12 +67,16 @@ function linkCommand() {
   symlinkSync(join("..", "..", "dist", "src", "main.js"), link);
 }
 
-/** The torch engine's native part. Without it everything works, on the portable engine. */
+/**
+ * The torch engine's native part. Without it everything works, on the portable engine.
+ * @returns {Promise<"built" | "absent" | "broken">} broken: there is a libtorch and a compiler, and they don't make it
+ */
 async function buildTorchBridge() {
-  const { buildBridge } = await import("./engine/torch/build.mjs");
+  const { buildBridge, compilerVersion, findLibtorch } = await import("./engine/torch/build.mjs");
   const built = buildBridge({ log: say });
-  if (!built.ok)
-    say(`no torch engine (${built.reason}): the portable engine takes its place, about 12 times slower. To have it: ${built.hint}`);
+  if (built.ok) return "built";
+  say(`no torch engine (${built.reason}): the portable engine takes its place, about 12 times slower. To have it: ${built.hint}`);
+  return findLibtorch().ok && compilerVersion() !== undefined ? "broken" : "absent";
 }
 
 /** In this very process, so that Ctrl-C reaches the training and nothing between. */
