@@ -9,8 +9,9 @@
  * its TensorFlow.js dtype stays float32, operations on it run in bfloat16, and reading it gives float32 back. Engines
  * without bfloat16 keep float32.
  */
-import * as tf from "@tensorflow/tfjs-core";
+
 import type { Tensor, Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { invariant } from "../util/error.js";
 
 export type Precision = "fp32" | "bf16";

@@ -15,6 +15,7 @@ function createBuffer(): ReplayBuffer {
     start: (out, key) => {
       const draw = draws(key);
       for (let i = 0; i < out.length; i++) out[i] = draw.uniform();
+      return { classIndex: 0 };
     },
   });
 }

@@ -21,7 +21,7 @@ describe("Langevin dynamics", () => {
       steps: 40,
       key: key(400),
     });
-    const values = chains.dataSync();
+    const values = Float32Array.from(chains.dataSync());
     chains.dispose();
     expect(tf.memory().numTensors).toBe(before);
     const mean = values.reduce((a, b) => a + b, 0) / values.length;
