@@ -75,7 +75,7 @@ const verbs: readonly Verb[] = [
   },
   {
     name: "bench",
-    summary: "measure a step",
+    summary: "measure this machine: the training step, the all-reduce",
     load: async () => (await import("./cli/bench.js")).benchCommand(),
   },
 ];
