@@ -94,6 +94,12 @@ describe("the README", () => {
     expect(named).toEqual(expect.arrayContaining(expected));
   });
 
+  it("links to files that exist", () => {
+    const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map((match) => match[1] ?? "");
+    expect(links.length).toBeGreaterThan(5);
+    for (const link of links) expect(existsSync(join(packageRoot, link)), link).toBe(true);
+  });
+
   it("gives a reason for every dependency", () => {
     const manifest = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as Record<string, Record<string, string>>;
     const all = ["dependencies", "optionalDependencies", "devDependencies"].flatMap((kind) => Object.keys(manifest[kind] ?? {}));
