@@ -26,8 +26,6 @@ if (!bridge.ok) {
   say(`conformance not run: ${bridge.reason} (${bridge.hint})`);
   process.exit(0);
 }
-process.env.OMP_WAIT_POLICY ??= "PASSIVE";
-process.env.OPENBLAS_NUM_THREADS ??= "1";
 process.env.ISOERG_CONFORMANCE_BRIDGE = bridge.path;
 const bundle = join(root, "build", "conformance", "spec.cjs");
 mkdirSync(dirname(bundle), { recursive: true });

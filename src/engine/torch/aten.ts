@@ -103,17 +103,7 @@ export function atenMany(name: string): ManyOperator {
     } catch (error) {
       throw explained(error);
     }
-    const results: Value[] = [];
-    for (let at = 0; count > 0; count--) {
-      if (cells[at] === 0) {
-        at++;
-        continue;
-      }
-      const value = taken(at);
-      results.push(value);
-      at += 3 + value.shape.length;
-    }
-    return results;
+    return takenAll(count);
   };
 }
 
@@ -240,6 +230,22 @@ function taken(at: number): Value {
   return value;
 }
 
+/** All results of a call, without those that were masked out. */
+function takenAll(count: number): Value[] {
+  const results: Value[] = [];
+  let at = 0;
+  for (let i = 0; i < count; i++) {
+    if (cells[at] === 0) {
+      at++;
+      continue;
+    }
+    const value = taken(at);
+    results.push(value);
+    at += 3 + value.shape.length;
+  }
+  return results;
+}
+
 function explained(error: unknown): unknown {
   const text = error instanceof Error ? error.message : String(error);
   if (/out of memory|can't allocate memory/i.test(text)) {
@@ -292,6 +298,16 @@ export function narrowInputGradient(
   { stride, padding }: { stride: number; padding: number },
 ): Value | undefined {
   return bridge().narrowInputGradient(dy.handle, weight.handle, height, width, stride, padding) === 0 ? undefined : taken(0);
+}
+
+/** y, mean [B,G] and rstd [B,G] of images [B,H,W,C]; nothing where ATen must compute them. */
+export function groupNormLastChannels(x: Value, gamma: Value, beta: Value, groups: number, epsilon: number): Value[] {
+  return takenAll(bridge().groupNorm(x.handle, gamma.handle, beta.handle, groups, epsilon));
+}
+
+/** dx, dgamma and dbeta; nothing where ATen must compute them. */
+export function groupNormGradLastChannels(dy: Value, x: Value, mean: Value, rstd: Value, gamma: Value, groups: number): Value[] {
+  return takenAll(bridge().groupNormGrad(dy.handle, x.handle, mean.handle, rstd.handle, gamma.handle, groups));
 }
 
 export function stridesOf(value: Value): number[] {

@@ -150,21 +150,27 @@ export function buildBridge({ log = () => {}, folder, env = process.env } = {}) 
   log(`compiling the torch bridge against libtorch ${libtorch.version} (${libtorch.kind})`);
   const started = Date.now();
   mkdirSync(dirname(path), { recursive: true });
-  const partial = `${path}.${process.pid}`;
-  const run = spawnSync(compiler, [...flags.compile, join(nativeDir, "bridge.cc"), "-o", partial, ...flags.link], {
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-  });
-  if (run.status !== 0) {
-    rmSync(partial, { force: true });
-    const errors = (run.stderr ?? "").split("\n").filter((line) => /error|cannot find|not found/.test(line));
-    return {
-      ok: false,
-      reason: `${compiler} could not compile the torch bridge: ${errors[0] ?? run.error?.message ?? "no message"}`,
-      hint: "the compiler needs C++17 (C++20 for libtorch 2.14 and later) and about 2 GB of memory",
-    };
+  // The small one first: whoever finds the bridge finds both.
+  for (const [source, target, link] of /** @type {const} */ ([
+    ["environment.cc", join(dirname(path), "environment.node"), []],
+    ["bridge.cc", path, flags.link],
+  ])) {
+    const partial = `${target}.${process.pid}`;
+    const run = spawnSync(compiler, [...flags.compile, join(nativeDir, source), "-o", partial, ...link], {
+      encoding: "utf8",
+      maxBuffer: 1 << 28,
+    });
+    if (run.status !== 0) {
+      rmSync(partial, { force: true });
+      const errors = (run.stderr ?? "").split("\n").filter((line) => /error|cannot find|not found/.test(line));
+      return {
+        ok: false,
+        reason: `${compiler} could not compile the torch bridge: ${errors[0] ?? run.error?.message ?? "no message"}`,
+        hint: "the compiler needs C++17 (C++20 for libtorch 2.14 and later) and about 2 GB of memory",
+      };
+    }
+    renameSync(partial, target); // whole or not at all, also when two processes build at once
   }
-  renameSync(partial, path); // whole or not at all, also when two processes build at once
   const seconds = (Date.now() - started) / 1000;
   log(`compiled in ${seconds.toFixed(1)} s`);
   return { ok: true, path, libtorch, reused: false, seconds };

@@ -3,6 +3,7 @@
  * results of an operator pass through one Float64Array that both sides share. Nothing here checks shapes: ATen does.
  */
 import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { IsoergError } from "../../util/error.js";
 
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint8Array;
@@ -26,6 +27,10 @@ export interface Native {
   activation(kind: number, x: number, dy: number, parameter: number): number;
   /** dy [B,OH,OW,O], weight [O,C,kh,kw] -> dx [B,H,W,C] for few channels; 0 where ATen must do it. */
   narrowInputGradient(dy: number, weight: number, height: number, width: number, stride: number, padding: number): number;
+  /** -> 3: y, mean and rstd; 0 where ATen must do it. */
+  groupNorm(x: number, gamma: number, beta: number, groups: number, epsilon: number): number;
+  /** -> 3: dx, dgamma and dbeta; 0 where ATen must do it. */
+  groupNormGrad(dy: number, x: number, mean: number, rstd: number, gamma: number, groups: number): number;
   setThreads(threads: number): void;
   setTensorFloat32(allow: number): void;
   /** Gives cached memory back to the system. */
@@ -37,14 +42,19 @@ export interface Native {
   strides(handle: number): void;
 }
 
-/** Loads the compiled bridge. The environment of OpenMP and OpenBLAS must be as it should be before: they read it once. */
+/**
+ * Loads the compiled bridge. OpenMP and OpenBLAS read the environment once, while they are loaded with it, so that is set
+ * before: in the process itself, since process.env of a worker thread is only a copy.
+ */
 export function loadNative(path: string): Native {
-  // Waiting threads must sleep, not spin: two spinning teams on a loaded machine were 5 to 10 times slower.
-  process.env.OMP_WAIT_POLICY ??= "PASSIVE";
-  // OpenBLAS has a thread pool of its own beside OpenMP's; one of the two is enough.
-  process.env.OPENBLAS_NUM_THREADS ??= "1";
+  const load = createRequire(import.meta.url);
   try {
-    return createRequire(import.meta.url)(path) as Native;
+    const environment = load(join(dirname(path), "environment.node")) as { setDefault(name: string, value: string): void };
+    // Waiting threads must sleep, not spin: two spinning teams on a loaded machine were 5 to 10 times slower.
+    environment.setDefault("OMP_WAIT_POLICY", "PASSIVE");
+    // OpenBLAS has a thread pool of its own beside OpenMP's; one of the two is enough.
+    environment.setDefault("OPENBLAS_NUM_THREADS", "1");
+    return load(path) as Native;
   } catch (error) {
     throw new IsoergError("ENGINE", `the torch bridge ${path} can't be loaded: ${error instanceof Error ? error.message : String(error)}`, {
       hint: "remove build/torch and start again: the bridge is compiled anew against the libtorch that is there now",

@@ -15,6 +15,7 @@
 
 #include "activation.h"
 #include "device_memory.h"
+#include "group_norm.h"
 #include "narrow_gradient.h"
 #include "operators.h"
 #include "philox.h"
@@ -316,6 +317,30 @@ static napi_value narrowInputGradientOf(const Call& call) {
   return call.make(writer.count());
 }
 
+static napi_value writeAll(const Call& call, const std::vector<at::Tensor>& results) {
+  ResultWriter writer = call.results();
+  for (const at::Tensor& result : results) writer.write(result);
+  return call.make(writer.count());
+}
+
+// groupNorm(x, gamma, beta, groups, epsilon) -> 3 with y, mean and rstd in the shared array, or 0 where ATen must do it.
+static napi_value groupNormOf(const Call& call) {
+  const Tensors& tensors = call.state.tensors;
+  return writeAll(
+      call,
+      groupNorm(tensors.at(call.number(0)), tensors.at(call.number(1)), tensors.at(call.number(2)), call.integer(3), static_cast<float>(call.number(4))));
+}
+
+// groupNormGrad(dy, x, mean, rstd, gamma, groups) -> 3 with dx, dgamma and dbeta in the shared array, or 0 where ATen must do it.
+static napi_value groupNormGradOf(const Call& call) {
+  const Tensors& tensors = call.state.tensors;
+  return writeAll(
+      call,
+      groupNormGrad(
+          tensors.at(call.number(0)), tensors.at(call.number(1)), tensors.at(call.number(2)), tensors.at(call.number(3)), tensors.at(call.number(4)),
+          call.integer(5)));
+}
+
 static napi_value setThreads(const Call& call) {
   at::set_num_threads(call.integer(0));
   return nullptr;
@@ -398,6 +423,8 @@ NAPI_MODULE_INIT() {
       {"from", entry<from>},           {"read", entry<read>},           {"write", entry<write>},
       {"noise", entry<noise>},         {"activation", entry<activationOf>},
       {"narrowInputGradient", entry<narrowInputGradientOf>},
+      {"groupNorm", entry<groupNormOf>},
+      {"groupNormGrad", entry<groupNormGradOf>},
       {"setThreads", entry<setThreads>}, {"setTensorFloat32", entry<setTensorFloat32>},
       {"trim", entry<trim>},           {"resetPeak", entry<resetPeak>}, {"memory", entry<memory>},
       {"about", entry<about>},         {"strides", entry<strides>},
