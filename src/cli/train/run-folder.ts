@@ -4,7 +4,7 @@
  * that keeps a second one out and lets `isoerg status --run DIR` find it.
  */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
@@ -24,6 +24,9 @@ export type Entrance =
   | { readonly kind: "finished"; readonly step: number };
 
 const LEADER = "coordinator.json";
+const REFRESH_MS = 10_000;
+/** A leader on another host that has not refreshed its file for so long is gone. */
+const GONE_MS = 60_000;
 const leaderSchema = z.object({ pid: z.int(), host: z.string(), address: z.string() });
 
 /** @throws IsoergError USAGE where the folder can't be used for this run. */
@@ -66,7 +69,14 @@ export async function enterRunFolder(
 export async function announceLeader(folder: string, address: string): Promise<() => Promise<void>> {
   const path = join(resolve(folder), LEADER);
   await writeFile(path, `${JSON.stringify({ pid: process.pid, host: hostname(), address })}\n`);
-  return () => rm(path, { force: true });
+  const timer = setInterval(() => {
+    const now = new Date();
+    utimes(path, now, now).catch(() => {}); // someone deleted it, as the error for a second leader proposes
+  }, REFRESH_MS);
+  return () => {
+    clearInterval(timer);
+    return rm(path, { force: true });
+  };
 }
 
 /** Address of the coordinator that leads a run. @throws IsoergError USAGE when none does. */
@@ -80,7 +90,7 @@ export async function leaderOf(folder: string): Promise<string> {
 
 async function refuseSecondLeader(path: string, folder: string): Promise<void> {
   const leader = await readLeader(path);
-  if (!leader || (leader.host === hostname() && !isAlive(leader.pid))) return;
+  if (!leader || !(await isLeading(leader, join(path, LEADER)))) return;
   throw new IsoergError(
     "USAGE",
     `the run in ${folder} is going on: process ${leader.pid} on ${leader.host} leads it at ${leader.address}`,
@@ -96,6 +106,12 @@ async function readLeader(path: string): Promise<z.infer<typeof leaderSchema> | 
   } catch {
     return undefined; // none, or torn by a crash
   }
+}
+
+/** A container that starts again may have the process number of the one before. */
+async function isLeading({ pid, host }: z.infer<typeof leaderSchema>, file: string): Promise<boolean> {
+  if (host === hostname()) return pid !== process.pid && isAlive(pid);
+  return Date.now() - (await stat(file)).mtimeMs < GONE_MS;
 }
 
 function isAlive(pid: number): boolean {
