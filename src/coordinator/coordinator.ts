@@ -7,19 +7,20 @@
 import { createHash } from "node:crypto";
 import { EventEmitter } from "node:events";
 import type { Logger } from "pino";
-import { z } from "zod";
 import type { CheckpointStore } from "../checkpoint/store.js";
 import type { Config } from "../config/schema.js";
 import { createPlan, numSteps as stepsOf } from "../data/plan.js";
 import type { SampleSource } from "../data/samples.js";
-import { IsoergError } from "../util/error.js";
+import { createObjective } from "../objective/objective.js";
 import type { RunStatus } from "../wire/messages.js";
 import type { MetricSink, Outcome, RunEvent } from "./events.js";
-import { openJournal, readJournal } from "./journal.js";
+import { openJournal } from "./journal.js";
+import { logEvent } from "./log-event.js";
 import { openMetricsLog } from "./metrics-log.js";
 import type { DatasetFiles } from "./rpc/dataset-file.js";
 import { Run } from "./run.js";
 import { startServer } from "./server.js";
+import { NEW_RUN, whereItStands } from "./standing.js";
 
 export interface CoordinatorOptions {
   readonly config: Config;
@@ -144,7 +145,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     name: config.name,
     plan: createPlan(planOptions),
     numSteps,
-    numChains: config.sampler.chains,
+    numChains: createObjective(config.objective).views.has("generated") ? config.sampler.chains : 0,
     membership: {
       expectedWorkers: options.workers,
       minWorkers: options.minWorkers ?? 1,
@@ -192,11 +193,12 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     const outcome = await ended;
     clearInterval(timer);
     await server.close(timeouts.goodbyeMs);
+    await run.settled;
     await closeFiles();
     return outcome;
   };
   const finished = finish();
-  if (startStep >= numSteps) run.fail(`step ${startStep} of ${numSteps} is done already`);
+  run.finishIfDone();
   return {
     runId,
     address: server.address,
@@ -211,46 +213,6 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   };
 }
 
-interface Start {
-  readonly runId: string | null;
-  readonly checkpointStep: number | null;
-  readonly generation: number;
-}
-
-const NEW_RUN: Start = { runId: null, checkpointStep: null, generation: 0 };
-
-const stateSchema = z.object({ runId: z.string(), dataset: z.string() });
-
-/** What the run folder says about the run so far: its id, its last whole checkpoint, its last generation. */
-async function whereItStands({ runFolder, store, log }: CoordinatorOptions, dataset: string): Promise<Start> {
-  const { lines, numTorn } = await readJournal(runFolder);
-  if (numTorn > 0) log.warn({ numTorn }, "the journal has torn lines; they are passed over");
-  let generation = 0;
-  let runId: string | null = null;
-  for (const line of lines) {
-    if (line.event === "generation") generation = Math.max(generation, line.generation);
-    else if (line.event === "start") runId = line.runId;
-  }
-  if ((await store.list()).length === 0) return { runId, checkpointStep: null, generation };
-  const checkpoint = await store.load("latest");
-  for (const warning of checkpoint.warnings) log.warn(warning);
-  const state = stateSchema.safeParse(checkpoint.state);
-  if (!state.success)
-    throw new IsoergError("CHECKPOINT", `${checkpoint.path}/state.json says nothing of a run`, {
-      hint: "It was not written by `isoerg train`.",
-    });
-  if (state.data.dataset !== dataset) {
-    throw new IsoergError(
-      "CHECKPOINT",
-      `${checkpoint.path} was trained on other data than the configuration names (manifest ${state.data.dataset.slice(0, 12)}, not ${dataset.slice(0, 12)})`,
-      {
-        hint: "Give the data set that the run began with, or start a new run in another folder.",
-      },
-    );
-  }
-  return { runId: runId ?? state.data.runId, checkpointStep: checkpoint.step, generation };
-}
-
 function newRunId(name: string, nowMs: number): string {
   return `${name}-${new Date(nowMs).toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}-${Math.floor(
     Math.random() * 36 ** 4,
@@ -261,26 +223,4 @@ function newRunId(name: string, nowMs: number): string {
 
 function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
-}
-
-function logEvent(log: Logger, event: RunEvent): void {
-  switch (event.kind) {
-    case "commit":
-      log.debug({ step: event.step, generation: event.generation, ms: Math.round(event.stepMs) }, "committed");
-      break;
-    case "generation":
-      log.info({ generation: event.generation, step: event.step, workers: event.workers, reason: event.reason }, "generation");
-      break;
-    case "checkpoint":
-      log.info({ step: event.step, path: event.path, ms: Math.round(event.ms) }, "checkpoint");
-      break;
-    case "notice":
-      log.warn(event.message);
-      break;
-    case "ended":
-      log.info({ ...event.outcome }, "ended");
-      break;
-    default:
-      event satisfies never;
-  }
 }

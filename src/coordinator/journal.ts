@@ -8,6 +8,7 @@
  */
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
 
 export type JournalEntry =
@@ -48,6 +49,17 @@ export type JournalEntry =
   | { readonly event: "end"; readonly outcome: "finished" | "asked" | "failed"; readonly step: number; readonly reason: string };
 
 export type JournalLine = JournalEntry & { readonly time: string };
+
+/** The line of a committed step. */
+export function commitEntry(commit: { generation: number; step: number; ids: Uint32Array; checksum: bigint }): JournalEntry {
+  const { generation, step, ids, checksum } = commit;
+  const digest = crc32(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+  return { event: "commit", generation, step, samples: ids.length, ids: hex(digest, 8), checksum: hex(checksum, 16) };
+}
+
+function hex(value: number | bigint, width: number): string {
+  return value.toString(16).padStart(width, "0");
+}
 
 const DURABLE: ReadonlySet<JournalEntry["event"]> = new Set(["start", "generation", "checkpoint", "end"]);
 

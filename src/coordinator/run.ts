@@ -6,54 +6,21 @@
  * for a checkpoint to be on disk. A step's life: proceed -> ballots -> verdict -> proceed; whatever breaks it begins a new
  * generation, in which the first uncommitted step comes again.
  */
-import { crc32 } from "node:zlib";
-import type { CheckpointStore } from "../checkpoint/store.js";
-import type { Plan } from "../data/plan.js";
 import { IsoergError } from "../util/error.js";
 import type { BallotMessage, FromWorker, Hello, RunStatus, StateBlock } from "../wire/messages.js";
 import { PROTOCOL_VERSION } from "../wire/proto.js";
 import { chainsKept } from "./chains.js";
-import { type CommitOptions, decideCommit } from "./commit.js";
-import type { Outcome, RunEvent } from "./events.js";
+import { Checkpoints } from "./checkpoints.js";
+import { decideCommit } from "./commit.js";
+import type { Outcome } from "./events.js";
 import { Figures } from "./figures.js";
-import type { Journal, JournalEntry } from "./journal.js";
-import { decideMembership, type MembershipOptions, ranked } from "./membership.js";
+import { type Generation, generationMessage, type Stage } from "./generation.js";
+import { commitEntry, type JournalEntry } from "./journal.js";
+import { decideMembership, ranked } from "./membership.js";
 import { decideRestore } from "./restore.js";
 import { Roster, type WorkerEntry, type WorkerPort } from "./roster.js";
-import { Saving, type SavingResult } from "./saving.js";
-
-export interface RunOptions {
-  readonly runId: string;
-  readonly name: string;
-  readonly plan: Plan;
-  readonly numSteps: number;
-  readonly numChains: number;
-  readonly membership: MembershipOptions;
-  readonly commit: CommitOptions;
-  /** Where the run stands: 0 and null for a new one. Generations are numbered on from `generation`. */
-  readonly start: { readonly checkpointStep: number | null; readonly generation: number };
-  readonly journal: Journal;
-  readonly store: CheckpointStore;
-  /** state.json of a checkpoint. */
-  readonly describeState: (step: number) => object;
-  readonly now: () => number;
-  readonly onEvent: (event: RunEvent) => void;
-}
-
-type Stage =
-  | { readonly kind: "waiting" }
-  | { readonly kind: "forming"; readonly endpoints: Map<number, string>; readonly ready: Set<number> }
-  | { readonly kind: "stepping"; readonly ballots: Map<number, BallotMessage>; readonly sinceMs: number }
-  /** Until the checkpoint of the step just committed is saved. */
-  | { readonly kind: "pausing"; readonly next: "admit" | "finish" | "stop" }
-  | { readonly kind: "ended"; readonly outcome: Outcome };
-
-interface Generation {
-  readonly number: number;
-  /** Incarnations by rank. */
-  readonly members: readonly string[];
-  readonly weights: readonly number[];
-}
+import type { RunOptions } from "./run-options.js";
+import type { SavingResult } from "./saving.js";
 
 export class Run {
   readonly #options: RunOptions;
@@ -64,13 +31,12 @@ export class Run {
   #lastNumber: number;
   /** The first step that is not committed. */
   #step: number;
-  #checkpointStep: number | null;
+  readonly #checkpoints: Checkpoints;
   #broken: string | null = null;
   #retries = 0;
   #stopAsked: string | null = null;
   #admitting = false;
   #belowMinimumSinceMs: number | null;
-  #saving: Saving | null = null;
   #reason = "";
   #metrics: Readonly<Record<string, number>> = {};
 
@@ -78,7 +44,18 @@ export class Run {
     this.#options = options;
     this.#lastNumber = options.start.generation;
     this.#step = options.start.checkpointStep ?? 0;
-    this.#checkpointStep = options.start.checkpointStep;
+    const { store, describeState, now, onEvent } = options;
+    this.#checkpoints = new Checkpoints({
+      store,
+      describeState,
+      lastStep: options.start.checkpointStep,
+      now,
+      record: (entry) => this.#record(entry),
+      onEvent,
+      onEnd: (result) => {
+        if (this.#stage.kind === "pausing") this.#afterPause(this.#stage.next, result);
+      },
+    });
     this.#belowMinimumSinceMs = options.now();
   }
 
@@ -173,13 +150,23 @@ export class Run {
     this.#end("failed", reason);
   }
 
+  /** All steps were done before this process began. */
+  finishIfDone(): void {
+    if (this.#step >= this.#options.numSteps) this.#end("finished", `all ${this.#options.numSteps} steps were done before`);
+  }
+
+  /** Settles when the store has nothing more to do. */
+  get settled(): Promise<unknown> {
+    return this.#checkpoints.settled;
+  }
+
   /** A piece of a checkpoint; the reply to the worker says how much was taken. @throws IsoergError PROTOCOL */
   saveState(block: StateBlock): void {
-    if (this.#isSaving(block)) this.#saving?.add(block);
+    this.#checkpoints.add(block);
   }
 
   saveStateComplete(block: StateBlock): void {
-    if (this.#isSaving(block)) this.#saving?.complete(block.rank);
+    this.#checkpoints.complete(block);
   }
 
   // ---- what others ask ----
@@ -219,7 +206,7 @@ export class Run {
     if (this.#stage.kind === "ended") return; // goodbyes
     this.#record({ event: "leave", worker: worker.workerId, incarnation: worker.incarnation, reason });
     this.#options.onEvent({ kind: "notice", message: `worker ${worker.workerId} is gone: ${reason}` });
-    if (rank >= 0) this.#saving?.lose(rank, reason);
+    if (rank >= 0) this.#checkpoints.lose(this.#generation?.number ?? 0, rank, reason);
     this.#reconsider();
   }
 
@@ -278,7 +265,7 @@ export class Run {
         ]),
       ),
       sameRanks: before?.members.join() === candidates.join(),
-      checkpointStep: this.#checkpointStep,
+      checkpointStep: this.#checkpoints.lastStep,
     });
     const reason = `${why}; ${how}`;
     const { members, step, restore } = plan;
@@ -295,20 +282,13 @@ export class Run {
       if (worker && restore !== "keep") worker.holdsStep = null;
     }
     const workers = members.map((incarnation) => this.#roster.get(incarnation)?.workerId ?? incarnation);
-    const chains = restore === "keep" && before !== null ? { chains: chainsKept(this.#options.numChains, before, this.#generation) } : {};
+    const moves = restore === "keep" && before !== null && this.#options.numChains > 0;
+    const chains = moves ? { chains: chainsKept(this.#options.numChains, before, this.#generation) } : {};
     this.#record({ event: "generation", generation: this.#lastNumber, step, workers, restore, ...chains, reason });
     this.#options.onEvent({ kind: "generation", generation: this.#lastNumber, step, workers, reason });
     for (const [rank, incarnation] of members.entries()) {
-      this.#roster.get(incarnation)?.port.send({
-        kind: "generation",
-        generation: this.#lastNumber,
-        rank,
-        worldSize: members.length,
-        sliceWeights: this.#generation.weights,
-        step,
-        restore,
-        checkpointStep: this.#checkpointStep ?? 0,
-      });
+      const message = generationMessage(this.#generation, rank, { step, restore, checkpointStep: this.#checkpoints.lastStep });
+      this.#roster.get(incarnation)?.port.send(message);
     }
     if (members.length < candidates.length) this.#admitting = true;
   }
@@ -396,17 +376,7 @@ export class Run {
     if (this.#generation === null || first === undefined) return;
     const { number: generation, members } = this.#generation;
     const step = this.#step;
-    const digest = crc32(Buffer.from(ids.buffer, ids.byteOffset, ids.byteLength))
-      .toString(16)
-      .padStart(8, "0");
-    this.#record({
-      event: "commit",
-      generation,
-      step,
-      samples: ids.length,
-      ids: digest,
-      checksum: first.checksum.toString(16).padStart(16, "0"),
-    });
+    this.#record(commitEntry({ generation, step, ids, checksum: first.checksum }));
     this.#step = step + 1;
     this.#retries = 0;
     this.#metrics = first.metrics;
@@ -414,7 +384,7 @@ export class Run {
       const worker = this.#roster.get(incarnation);
       if (worker) worker.holdsStep = this.#step;
     }
-    if (checkpoint) this.#beginSaving(generation, members.length);
+    if (checkpoint) this.#checkpoints.begin({ step: this.#step, generation, worldSize: members.length });
     this.#roster.send(members, { kind: "verdict", generation, step, commit: true, checkpoint, reason });
     if (next !== "goOn") this.#stage = { kind: "pausing", next };
     else if (checkpoint && this.#admitting) this.#stage = { kind: "pausing", next: "admit" };
@@ -439,38 +409,6 @@ export class Run {
 
   // ---- checkpoints ----
 
-  #beginSaving(generation: number, worldSize: number): void {
-    const { store, describeState, now } = this.#options;
-    const before = this.#saving;
-    before?.abandon(`the checkpoint of step ${this.#step} is due already`);
-    const sinceMs = now();
-    const saving: Saving = new Saving({
-      step: this.#step,
-      generation,
-      worldSize,
-      store,
-      state: describeState(this.#step),
-      after: before?.done ?? Promise.resolve(),
-      onEnd: (result) => this.#saved(saving, result, now() - sinceMs),
-    });
-    this.#saving = saving;
-  }
-
-  #saved(saving: Saving, result: SavingResult, ms: number): void {
-    const { step } = saving;
-    if (result.kind === "saved") {
-      this.#checkpointStep = step;
-      this.#record({ event: "checkpoint", step, path: result.path, ms });
-      this.#options.onEvent({ kind: "checkpoint", step, path: result.path, ms });
-    } else {
-      this.#record({ event: "checkpointFailed", step, reason: result.reason });
-      this.#options.onEvent({ kind: "notice", message: `no checkpoint of step ${step}: ${result.reason}` });
-    }
-    if (saving !== this.#saving) return;
-    this.#saving = null;
-    if (this.#stage.kind === "pausing") this.#afterPause(this.#stage.next, result);
-  }
-
   #afterPause(next: "admit" | "finish" | "stop", result: SavingResult): void {
     if (result.kind === "saved") {
       if (next === "finish") this.#end("finished", `all ${this.#options.numSteps} steps are done`);
@@ -489,17 +427,13 @@ export class Run {
     }
   }
 
-  #isSaving(block: StateBlock): boolean {
-    return block.generation === this.#saving?.generation && block.step === this.#saving.step;
-  }
-
   // ---- the end ----
 
   #end(kind: Outcome["kind"], reason: string): void {
     if (this.#stage.kind === "ended") return;
-    const outcome: Outcome = { kind, reason, step: this.#step, checkpointStep: this.#checkpointStep };
+    const outcome: Outcome = { kind, reason, step: this.#step, checkpointStep: this.#checkpoints.lastStep };
     this.#stage = { kind: "ended", outcome };
-    this.#saving?.abandon("the run ended");
+    this.#checkpoints.abandon("the run ended");
     this.#record({ event: "end", outcome: kind, step: this.#step, reason });
     this.#roster.send(
       this.#roster.all().map(({ incarnation }) => incarnation),

@@ -157,6 +157,15 @@ describe("training over the wire", () => {
     expect(auditJournal((await readJournal(runFolder)).lines)).toMatchObject({ faults: [], numTakenBack: 0 });
   });
 
+  test("a run whose last step is saved is finished when it is taken up again", async () => {
+    const store = createMemoryCheckpointStore({ keepLast: 10 });
+    const first = await coordinate(1, { store });
+    await trainOver({ coordinator: first, name: "a" });
+    await first.finished;
+    const again = await coordinate(1, { store, resume: true });
+    expect(await again.finished).toEqual({ kind: "finished", reason: "all 12 steps were done before", step: 12, checkpointStep: 12 });
+  });
+
   test("a checkpoint of other data is not resumed", async () => {
     const store = createMemoryCheckpointStore({ keepLast: 10 });
     const first = await coordinate(1, { store });

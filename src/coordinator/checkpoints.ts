@@ -1,0 +1,100 @@
+/**
+ * The checkpoints of a run that is under way: at most one is being gathered, an earlier one may still be at the store, and
+ * the last whole one is known. How each ended is in the journal and told to whoever watches.
+ */
+import type { CheckpointStore } from "../checkpoint/store.js";
+import type { StateBlock } from "../wire/messages.js";
+import type { RunEvent } from "./events.js";
+import type { JournalEntry } from "./journal.js";
+import { Saving, type SavingResult } from "./saving.js";
+
+export interface CheckpointsOptions {
+  readonly store: CheckpointStore;
+  /** state.json of a step. */
+  readonly describeState: (step: number) => object;
+  readonly lastStep: number | null;
+  readonly now: () => number;
+  readonly record: (entry: JournalEntry) => void;
+  readonly onEvent: (event: RunEvent) => void;
+  /** The one begun last has ended. */
+  readonly onEnd: (result: SavingResult) => void;
+}
+
+export class Checkpoints {
+  readonly #options: CheckpointsOptions;
+  #current: Saving | null = null;
+  #settled: Promise<unknown> = Promise.resolve();
+  #lastStep: number | null;
+
+  constructor(options: CheckpointsOptions) {
+    this.#options = options;
+    this.#lastStep = options.lastStep;
+  }
+
+  /** Step of the last whole checkpoint; null for none. */
+  get lastStep(): number | null {
+    return this.#lastStep;
+  }
+
+  /** Settles when the store has nothing more to do. */
+  get settled(): Promise<unknown> {
+    return this.#settled;
+  }
+
+  /** Begins to gather the state before `step` from a generation's workers. One that is still incomplete is given up. */
+  begin({ step, generation, worldSize }: { step: number; generation: number; worldSize: number }): void {
+    const { store, describeState, now } = this.#options;
+    this.abandon(`the checkpoint of step ${step} is due already`);
+    const sinceMs = now();
+    const saving: Saving = new Saving({
+      step,
+      generation,
+      worldSize,
+      store,
+      state: describeState(step),
+      after: this.#settled,
+      onEnd: (result) => this.#ended(saving, result, now() - sinceMs),
+    });
+    this.#current = saving;
+    this.#settled = Promise.all([this.#settled, saving.done]);
+  }
+
+  /** Takes a piece of the one being gathered; pieces of others are passed over. @throws IsoergError PROTOCOL */
+  add(block: StateBlock): void {
+    if (this.#isOf(block)) this.#current?.add(block);
+  }
+
+  /** The rank that sent this block has sent all. */
+  complete(block: StateBlock): void {
+    if (this.#isOf(block)) this.#current?.complete(block.rank);
+  }
+
+  /** A rank of this generation is gone, with what it had not sent. */
+  lose(generation: number, rank: number, reason: string): void {
+    if (this.#current?.generation === generation) this.#current.lose(rank, reason);
+  }
+
+  abandon(reason: string): void {
+    this.#current?.abandon(reason);
+  }
+
+  #isOf(block: StateBlock): boolean {
+    return block.generation === this.#current?.generation && block.step === this.#current.step;
+  }
+
+  #ended(saving: Saving, result: SavingResult, ms: number): void {
+    const { record, onEvent, onEnd } = this.#options;
+    const { step } = saving;
+    if (result.kind === "saved") {
+      this.#lastStep = step;
+      record({ event: "checkpoint", step, path: result.path, ms });
+      onEvent({ kind: "checkpoint", step, path: result.path, ms });
+    } else {
+      record({ event: "checkpointFailed", step, reason: result.reason });
+      onEvent({ kind: "notice", message: `no checkpoint of step ${step}: ${result.reason}` });
+    }
+    if (saving !== this.#current) return;
+    this.#current = null;
+    onEnd(result);
+  }
+}
