@@ -3,9 +3,10 @@
  * test waits for a step that the coordinator says was committed, then does its harm.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { readFile, watch, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { once } from "node:events";
+import { existsSync, watch } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { stringify } from "yaml";
 import { prepareDataset } from "../../src/data/prepare.js";
@@ -76,21 +77,22 @@ export function isoerg(...words: string[]): RunningProgram {
   return { process: child, ended: new Promise((resolve) => child.once("close", (code) => resolve({ code, out, error }))) };
 }
 
-/** Waits until a run's folder says who leads it. */
+/** Waits until a run's folder says who leads it. One folder is watched, not what lies below: checkpoints come and go there. */
 export async function addressOf(runFolder: string): Promise<string> {
   const file = join(runFolder, "coordinator.json");
-  const stop = new AbortController();
-  const changes = watch(join(runFolder, ".."), { recursive: true, signal: stop.signal });
-  try {
-    for (;;) {
+  for (;;) {
+    const place = existsSync(runFolder) ? runFolder : dirname(runFolder);
+    const watcher = watch(place); // before looking, so that no change is missed
+    try {
+      const changed = once(watcher, "change");
       if (existsSync(file)) {
         const text = await readFile(file, "utf8");
         if (text.endsWith("\n")) return (JSON.parse(text) as { address: string }).address;
       }
-      await changes[Symbol.asyncIterator]().next();
+      if (place === runFolder || !existsSync(runFolder)) await changed;
+    } finally {
+      watcher.close();
     }
-  } finally {
-    stop.abort();
   }
 }
 
