@@ -32,6 +32,7 @@ const realTerminal: Terminal = {
  * @returns the exit status: 0 success, 2 usage or configuration, 1 anything else.
  */
 export async function runProgram(verbs: readonly Verb[], args: readonly string[], terminal: Terminal = realTerminal): Promise<number> {
+  if (terminal === realTerminal) endWithTheReader();
   try {
     const program = await buildProgram(verbs, args, terminal);
     if (args.length === 0) {
@@ -46,6 +47,14 @@ export async function runProgram(verbs: readonly Verb[], args: readonly string[]
     if (!isHelp) terminal.error(describeFailure(error, { verbose: args.includes("--verbose"), color: terminal.color }));
     return status;
   }
+}
+
+/** `isoerg ... | head`: whoever reads has seen enough, and that is no failure. */
+function endWithTheReader(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
 }
 
 async function buildProgram(verbs: readonly Verb[], args: readonly string[], terminal: Terminal): Promise<Command> {
