@@ -51,6 +51,15 @@ else {
       tf.dispose([weights, filter]);
     });
 
+    it("keeps freed memory for reuse, within a quarter more than tensors ever held at once", () => {
+      for (let size = 1; size < 400; size++) tf.tidy(() => void tf.fill([size, 1 + ((size * 7919) % 3000)], 1));
+      const { bytes, peakBytes, cachedBytes } = bridge().memory(-1);
+      expect(cachedBytes).toBeGreaterThan(0);
+      expect(bytes + cachedBytes).toBeLessThanOrEqual(1.25 * peakBytes);
+      bridge().trim();
+      expect(bridge().memory(-1).cachedBytes).toBe(0);
+    });
+
     it("frees what a failing operation made", () => {
       const x = tf.ones([2, 3]);
       const before = engine.memory().numTensors;

@@ -403,7 +403,7 @@ static void usePool() {
     c10::SetCPUAllocator(&Pool::instance(), 100);
     // Scratch memory of the kernel libraries comes from malloc: keep it too, instead of faulting it in anew at each call.
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    mallopt(M_TRIM_THRESHOLD, 512 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
   });
 }
 

@@ -2,7 +2,9 @@
 //
 // A training step frees and wants the same few sizes again and again. glibc returns each block of more than 32 MB (and
 // often smaller ones) to the kernel, so that every activation is paid for in page faults: a third of a step where it was
-// measured. The pool also counts: bytes that tensors hold now, their peak, and bytes kept for reuse.
+// measured. The pool also counts: bytes that tensors hold now, their peak, and bytes kept for reuse. What it holds and keeps
+// together stays within the most that tensors ever held at once and a quarter, so a phase with other sizes than the one
+// before takes that one's blocks' place instead of adding to them.
 //
 // One pool serves the process (worker threads too); a mutex guards it. c10 demands that a block's pointer is its context
 // for raw_allocate, so the size stands in a header before the data.
@@ -14,8 +16,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <iterator>
+#include <map>
 #include <mutex>
-#include <unordered_map>
 #include <vector>
 
 namespace isoerg {
@@ -24,7 +27,7 @@ struct PoolCounts {
   size_t held = 0;    // bytes in tensors now, rounded up to their size class
   size_t peak = 0;    // highest `held` since the last resetPeak
   size_t cached = 0;  // bytes in freed blocks that wait to be used again
-  size_t ceiling = 0; // highest `held` ever: the pool never caches more than this
+  size_t ceiling = 0; // highest `held` ever
 };
 
 class Pool final : public c10::Allocator {
@@ -53,16 +56,13 @@ class Pool final : public c10::Allocator {
   // Gives cached blocks back to the system.
   void trim() {
     std::lock_guard<std::mutex> lock(mutex_);
-    for (auto& entry : free_) {
-      for (void* block : entry.second) ::free(block);
-      entry.second.clear();
-    }
-    counts_.cached = 0;
+    shrink(0);
   }
 
  private:
   static constexpr size_t kHeader = 64; // keeps the data on a cache line of its own
   static constexpr size_t kHugePage = size_t(2) << 20;
+  static constexpr size_t kMapped = size_t(512) << 10;
 
   // Eight classes for each power of two: at most 12.5 % is wasted, and nearby sizes share blocks.
   static size_t sizeClass(size_t n) {
@@ -77,15 +77,19 @@ class Pool final : public c10::Allocator {
     void* block = nullptr;
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      auto& list = free_[size];
-      if (!list.empty()) {
-        block = list.back();
-        list.pop_back();
+      auto fit = free_.lower_bound(size);
+      while (fit != free_.end() && fit->second.empty()) fit = free_.erase(fit);
+      if (fit != free_.end() && fit->first <= size + size / 4) { // a somewhat larger block will do
+        size = fit->first;
+        block = fit->second.back();
+        fit->second.pop_back();
         counts_.cached -= size;
       }
       counts_.held += size;
       if (counts_.held > counts_.peak) counts_.peak = counts_.held;
       if (counts_.held > counts_.ceiling) counts_.ceiling = counts_.held;
+      size_t limit = counts_.ceiling + counts_.ceiling / 4;
+      if (!block && counts_.held + counts_.cached > limit) shrink(limit > counts_.held ? limit - counts_.held : 0);
     }
     if (!block) block = fresh(size);
     memcpy(block, &size, sizeof size);
@@ -93,19 +97,44 @@ class Pool final : public c10::Allocator {
     return {data, data, &Pool::release, c10::Device(c10::DeviceType::CPU)};
   }
 
-  void* fresh(size_t size) {
-    void* block = nullptr;
-    bool large = size >= 2 * kHugePage;
-    if (posix_memalign(&block, large ? kHugePage : 64, size + kHeader) != 0) {
-      trim(); // what is cached may be what is missing
-      if (posix_memalign(&block, 64, size + kHeader) != 0) {
-        std::lock_guard<std::mutex> lock(mutex_);
-        counts_.held -= size;
-        TORCH_CHECK(false, "out of memory: ", size, " bytes were asked for while tensors hold ", counts_.held, " bytes");
+  // Frees cached blocks, the largest first, until no more than this is cached. Under the lock.
+  void shrink(size_t cached) {
+    while (counts_.cached > cached && !free_.empty()) {
+      auto last = std::prev(free_.end());
+      if (last->second.empty()) {
+        free_.erase(last);
+        continue;
       }
+      giveBack(last->second.back(), last->first);
+      last->second.pop_back();
+      counts_.cached -= last->first;
     }
-    if (large) madvise(block, size + kHeader, MADV_HUGEPAGE);
+  }
+
+  // Large blocks are mappings of their own: on glibc's heap, aligned blocks of changing sizes leave holes.
+  void* fresh(size_t size) {
+    void* block = obtain(size);
+    if (block) return block;
+    trim(); // what is cached may be what is missing
+    block = obtain(size);
+    if (block) return block;
+    std::lock_guard<std::mutex> lock(mutex_);
+    counts_.held -= size;
+    TORCH_CHECK(false, "out of memory: ", size, " bytes were asked for while tensors hold ", counts_.held, " bytes");
+  }
+
+  static void* obtain(size_t size) {
+    void* block = nullptr;
+    if (size < kMapped) return posix_memalign(&block, 64, size + kHeader) == 0 ? block : nullptr;
+    block = mmap(nullptr, size + kHeader, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return nullptr;
+    if (size >= 2 * kHugePage) madvise(block, size + kHeader, MADV_HUGEPAGE);
     return block;
+  }
+
+  static void giveBack(void* block, size_t size) {
+    if (size < kMapped) ::free(block);
+    else munmap(block, size + kHeader);
   }
 
   static void release(void* data) {
@@ -117,17 +146,13 @@ class Pool final : public c10::Allocator {
     {
       std::lock_guard<std::mutex> lock(pool.mutex_);
       pool.counts_.held -= size;
-      if (pool.counts_.cached + size <= pool.counts_.ceiling) {
-        pool.free_[size].push_back(block);
-        pool.counts_.cached += size;
-        return;
-      }
+      pool.free_[size].push_back(block);
+      pool.counts_.cached += size;
     }
-    ::free(block);
   }
 
   std::mutex mutex_;
-  std::unordered_map<size_t, std::vector<void*>> free_;
+  std::map<size_t, std::vector<void*>> free_;
   PoolCounts counts_;
 };
 
