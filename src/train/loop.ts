@@ -53,6 +53,8 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
     values.set(memory);
   };
 
+  /** Milliseconds of the vote and of the update after it, told with the next ballot. */
+  let afterBallot: Record<string, number> = {};
   for (;;) {
     const turn = link.next();
     if (turn.kind === "stop") {
@@ -104,14 +106,18 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
     }
 
     // All workers apply the update, or none does.
-    clock.begin("vote");
-    const phasesMs = { wait: turn.dataWaitMs, ...clock.finish() };
     const checksum = step % config.checkpoint.checksumEvery === 0 ? state.checksum() : 0n;
+    const phasesMs = { wait: turn.dataWaitMs, ...clock.finish(), ...afterBallot };
+    const after = createPhaseClock(link.phase);
+    after.begin("vote");
     const verdict = link.vote({ ...ballot, checksum, phasesMs });
-    if (!verdict.commit) continue;
-    state.apply({ gradient: gradient.values, gradientNorm, progress });
-    if (chains && advanced) buffer?.store(chains, advanced);
-    if (verdict.checkpoint) link.save(state.save());
+    after.begin("update");
+    if (verdict.commit) {
+      state.apply({ gradient: gradient.values, gradientNorm, progress });
+      if (chains && advanced) buffer?.store(chains, advanced);
+      if (verdict.checkpoint) link.save(state.save());
+    }
+    afterBallot = after.finish();
   }
 }
 
