@@ -75,7 +75,7 @@ async function buildTorchBridge() {
   const { buildBridge, compilerVersion, findLibtorch } = await import("./engine/torch/build.mjs");
   const built = buildBridge({ log: say });
   if (built.ok) return "built";
-  say(`no torch engine (${built.reason}): the portable engine takes its place, about 12 times slower. To have it: ${built.hint}`);
+  say(`no torch engine (${built.reason}): the portable engine takes its place, several times slower. To have it: ${built.hint}`);
   return findLibtorch().ok && compilerVersion() !== undefined ? "broken" : "absent";
 }
 

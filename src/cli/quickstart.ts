@@ -27,7 +27,7 @@ interface Flags extends EngineFlags {
   readonly out: string;
 }
 
-/** What the portable engine can do in the same time: about a twelfth. */
+/** What the portable engine can do in about the same time. */
 const PORTABLE_BUDGET = ["epochs=0.5", "evaluate.samples=200", "evaluate.generated=50", "evaluate.freshSteps=50"];
 
 export function quickstartCommand(): Command {
@@ -46,7 +46,7 @@ async function quickstart(overrides: readonly string[], flags: Flags): Promise<v
   say(`engine ${engine.name} (${engine.version}) on ${engine.device}: ${engine.why}`);
   const isFast = engine.name === "torch" || engine.name === "tensorflow";
   if (!isFast) {
-    say(`the ${engine.name} engine is about 12 times slower than torch, so the budget is smaller: ${PORTABLE_BUDGET.join(" ")}`);
+    say(`the ${engine.name} engine is several times slower than torch, so the budget is smaller: ${PORTABLE_BUDGET.join(" ")}`);
   }
   const settings = [...(isFast ? [] : PORTABLE_BUDGET), ...overrides];
 

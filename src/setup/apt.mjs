@@ -17,7 +17,7 @@ export async function installSystemPackages() {
   const missing = missingPackages();
   if (missing.length === 0) return;
   const names = missing.join(", ");
-  const lost = "without them the portable engine is used, about 12 times slower";
+  const lost = "without them the portable engine is used, several times slower";
   const sudo = permission({ env: process.env, uid: process.getuid?.() ?? -1, canSudo });
   if (typeof sudo === "string") {
     say(`${names} not installed (${sudo}): ${lost}`);
