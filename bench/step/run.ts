@@ -56,8 +56,8 @@ export async function runJob(folder: string): Promise<StepResult> {
 
   const stepMs = endsMs.slice(-timedSteps).map((end, i) => end - (endsMs[endsMs.length - timedSteps + i - 1] as number));
   const meanMs = stepMs.reduce((sum, ms) => sum + ms, 0) / timedSteps;
-  // The vote ends a step's phases; the update follows it, up to the next commit.
-  partsMs.update = meanMs - Object.values(partsMs).reduce((sum, ms) => sum + ms, 0);
+  // What lies between the phases: drawing the batch, and the vote and update told one step late.
+  partsMs.other = meanMs - Object.values(partsMs).reduce((sum, ms) => sum + ms, 0);
   const memory = {
     peakRssBytes: process.resourceUsage().maxRSS * 1024,
     peakTensorBytes: engine.name === "torch" ? engine.memory().peakBytes : null,

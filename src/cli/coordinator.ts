@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { loadConfig } from "../config/load.js";
 import { IsoergError } from "../util/error.js";
 import { parseCount } from "./engine-options.js";
+import { checkExperiment } from "./train/check.js";
 import { leadRun } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { chosenPort, writeResult } from "./train.js";
@@ -38,6 +39,7 @@ export function coordinatorCommand(): Command {
     .action(async (source: string, settings: string[], flags: Flags) => {
       const { config } = loadConfig({ source, overrides: settings });
       if (!/^.+:\d+$/.test(flags.listen)) throw new IsoergError("USAGE", `--listen ${flags.listen} is not HOST:PORT`);
+      await checkExperiment(config);
       const entrance = await enterRunFolder(flags.run, config, { resume: flags.resume === true, command: process.argv.slice(2) });
       if (entrance.kind === "finished") {
         process.stderr.write(`${flags.run} is finished: ${entrance.step} steps\n`);

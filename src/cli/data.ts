@@ -5,7 +5,7 @@
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { Command } from "commander";
-import { readManifest } from "../data/manifest.js";
+import { type Manifest, readManifest } from "../data/manifest.js";
 import { prepareDataset } from "../data/prepare.js";
 import { sourceNamed, sources } from "../data/sources/registry.js";
 import type { PrepareEvent } from "../data/sources/source.js";
@@ -52,29 +52,19 @@ function prepareCommand(): Command {
 
 function inspectCommand(): Command {
   return new Command("inspect")
-    .description("Show what a prepared data set holds.")
+    .description("Show what a prepared data set holds; ends with 2 when a file is missing or damaged.")
     .argument("<dir>", "folder that `isoerg data prepare` wrote")
-    .option("--verify", "read every file and check its sha256; ends with 2 when one is damaged")
+    .option("--verify", "read every file and check its sha256, not only that it is there and of its size")
     .option("--json <file>", "write the manifest and what is damaged")
     .addHelpText("after", "\nExample:\n  $ isoerg data inspect data/cifar10 --verify")
     .action(async (folder: string, options: { verify?: true; json?: string }) => {
       const manifest = await readManifest(folder);
       print(describe(manifest));
-      let damages: Damage[] | null = null;
-      if (options.verify) {
-        const display = createDisplay();
-        const onBytes = (done: number, total: number): void =>
-          display.event({ kind: "progress", phase: "verify", done, total, unit: "bytes" });
-        damages = await interruptible((signal) => verifyDataset(folder, manifest, { signal, onBytes })).finally(display.end);
-        const numFiles = filesOf(manifest).length;
-        print(
-          damages.length === 0
-            ? `verified: all ${numFiles} files are whole`
-            : damages.map(({ problem }) => `damaged: ${problem}`).join("\n"),
-        );
-      }
+      const damages = await (options.verify ? verifyContent(folder, manifest) : verifyDataset(folder, manifest, { by: "size" }));
+      for (const { problem } of damages) print(`damaged: ${problem}`);
+      if (options.verify && damages.length === 0) print(`verified: all ${filesOf(manifest).length} files are whole`);
       if (options.json !== undefined) await writeJson(options.json, { folder: resolve(folder), manifest, damages });
-      if (damages !== null && damages.length > 0) {
+      if (damages.length > 0) {
         throw new IsoergError(
           "DATA",
           `${damages.length} of ${filesOf(manifest).length} files in '${folder}' are damaged: ${damages.map(({ file }) => file).join(", ")}`,
@@ -84,6 +74,12 @@ function inspectCommand(): Command {
         );
       }
     });
+}
+
+function verifyContent(folder: string, manifest: Manifest): Promise<Damage[]> {
+  const display = createDisplay();
+  const onBytes = (done: number, total: number): void => display.event({ kind: "progress", phase: "verify", done, total, unit: "bytes" });
+  return interruptible((signal) => verifyDataset(folder, manifest, { signal, onBytes })).finally(display.end);
 }
 
 /** Shows events on the error stream, sizes in MiB. */

@@ -6,6 +6,7 @@ import { loadConfig } from "../config/load.js";
 import { printConfig } from "../config/print.js";
 import { IsoergError } from "../util/error.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { checkExperiment } from "./train/check.js";
 import { startChildren } from "./train/children.js";
 import { dryRun } from "./train/dry-run.js";
 import { leadRun, type RunResult } from "./train/lead.js";
@@ -60,6 +61,7 @@ export function trainCommand(): Command {
     if (flags.minWorkers > flags.workers) {
       throw new IsoergError("USAGE", `--min-workers ${flags.minWorkers} is more than --workers ${flags.workers}`);
     }
+    await checkExperiment(config);
     const runFolder = flags.run ?? `runs/${config.name}`;
     const entrance = await enterRunFolder(runFolder, config, { resume: flags.resume === true, command: process.argv.slice(2) });
     if (entrance.kind === "finished") {

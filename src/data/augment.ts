@@ -34,6 +34,14 @@ export function toPixels(images: Uint8Array, out: Float32Array = new Float32Arra
   return out;
 }
 
+/** @throws IsoergError CONFIG when a reflected shift is as large as the image. */
+export function checkAugmentation({ shift, border }: AugmentOptions, { height, width }: SampleShape): void {
+  if (border !== "reflect" || shift < Math.min(height, width)) return;
+  throw new IsoergError("CONFIG", `data.augment.shift is ${shift}, but images of ${height}x${width} can't be reflected that far`, {
+    hint: `take at most ${Math.min(height, width) - 1}, or border: zero`,
+  });
+}
+
 /**
  * Augments a slice [n,H,W,C] of a step's global batch into `out` or a new array.
  * @throws IsoergError CONFIG when a reflected shift is as large as the image.
@@ -48,11 +56,7 @@ export function augment(
   const { flip, shift, border } = options;
   const { height, width, channels } = shape;
   if (!flip && shift === 0) return toPixels(images, out);
-  if (border === "reflect" && shift >= Math.min(height, width)) {
-    throw new IsoergError("CONFIG", `data.augment.shift is ${shift}, but images of ${height}x${width} can't be reflected that far`, {
-      hint: `take at most ${Math.min(height, width) - 1}, or border: zero`,
-    });
-  }
+  checkAugmentation(options, shape);
   const size = pixelsOf(shape);
   const numSamples = images.length / size;
   invariant(Number.isInteger(numSamples) && out.length === images.length, `${images.length} bytes of samples into ${out.length} pixels`);

@@ -2,7 +2,8 @@
  * The one error that people are meant to read, and the one for bugs.
  *
  * An IsoergError says what happened and where (rank, step, file:line:column) in `message`, and what to do about it in
- * `hint`. Its code decides the exit status: usage and configuration errors end a command with 2, all others with 1.
+ * `hint`. Its code decides the exit status: what was typed, written or handed in wrongly (usage, configuration, data, a checkpoint)
+ * ends a command with 2, all others with 1.
  */
 
 export type ErrorCode =
@@ -28,9 +29,11 @@ export class IsoergError extends Error {
   }
 }
 
-/** Exit status of a command that ended with this error: 2 for what the user typed or wrote, 1 for the rest. */
+const WRONG_INPUT: ReadonlySet<ErrorCode> = new Set(["USAGE", "CONFIG", "DATA", "CHECKPOINT"]);
+
+/** Exit status of a command that ended with this error: 2 for a wrong input, 1 for the rest. */
 export function exitCodeOf(error: unknown): number {
-  return error instanceof IsoergError && (error.code === "USAGE" || error.code === "CONFIG" || error.code === "DATA") ? 2 : 1;
+  return error instanceof IsoergError && WRONG_INPUT.has(error.code) ? 2 : 1;
 }
 
 /** States what the program itself guarantees; a failure is a bug here, not a mistake of the user's. */

@@ -53,6 +53,8 @@ describe("isoerg data inspect", () => {
     expect(error).toContain(`2 of 5 files in '${folder}' are damaged: train-00001.shard, test-00000.shard`);
     expect(error).toContain(`isoerg data prepare toy --out ${folder}`);
     expect(out).toContain("it has 7 bytes, the manifest says 1116");
+    // A glance at sizes sees as much.
+    expect(await isoerg("data", "inspect", folder)).toEqual({ status, error });
   });
 
   it("ends with 2 where there is no data set", async () => {

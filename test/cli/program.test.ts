@@ -101,7 +101,7 @@ describe("the exit status", () => {
     ["USAGE", 2],
     ["CONFIG", 2],
     ["DATA", 2],
-    ["CHECKPOINT", 1],
+    ["CHECKPOINT", 2],
     ["ENGINE", 1],
     ["NETWORK", 1],
     ["PROTOCOL", 1],

@@ -1,6 +1,7 @@
 /** `isoerg train` as people run it: processes, signals, exit codes, and what is left in the run's folder. */
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -83,6 +84,28 @@ describe("isoerg train", () => {
       step: NUM_STEPS,
       checkpointStep: NUM_STEPS,
     });
+  });
+
+  test.each([
+    { mistake: "data.path=/nowhere", says: "no data set in '/nowhere'" },
+    { mistake: "data.augment.shift=40", says: "can't be reflected that far" },
+    { mistake: "model.input.mean=[0.5,0.5]", says: "channels" },
+    { mistake: "data.subset=100000", says: "a subset of samples" },
+  ])("$mistake is told with exit 2 and leaves nothing behind", async ({ mistake, says }) => {
+    const { code, error } = await train("mistaken", mistake).ended;
+    expect({ code, error }).toMatchObject({ code: 2, error: expect.stringContaining(says) });
+    expect(existsSync(run("mistaken"))).toBe(false);
+  });
+
+  test("a shard that was altered is named, with exit 2", async () => {
+    const data = join(folder, "altered");
+    await cp(join(folder, "data"), data, { recursive: true });
+    const shard = join(data, "train-00000.shard");
+    const bytes = await readFile(shard);
+    bytes[100] = (bytes[100] as number) ^ 1;
+    await writeFile(shard, bytes);
+    const { code, error } = await train("altered-run", `data.path=${data}`).ended;
+    expect({ code, error }).toMatchObject({ code: 2, error: expect.stringMatching(/train-00000\.shard' was altered/) });
   });
 
   test("a finished run is left as it is: exit 2, or 0 with --resume", async () => {

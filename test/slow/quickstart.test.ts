@@ -41,7 +41,7 @@ describe("the quickstart", () => {
   it("uses again what is finished", { timeout: 120_000 }, async () => {
     const { mtimeMs } = statSync(join(runs, "quickstart", "evaluation.json"));
     const out = await quickstart();
-    expect(out.match(/trained before, 20 steps/g)).toHaveLength(2);
+    expect(out.match(/trained before, \d+ steps/g)).toHaveLength(2);
     expect(out.match(/evaluated before/g)).toHaveLength(2);
     expect(statSync(join(runs, "quickstart", "evaluation.json")).mtimeMs).toBe(mtimeMs);
   });

@@ -132,6 +132,8 @@ function failure({ reason, checkpointStep }: Outcome, runFolder: string): Isoerg
       hint: `The same settings would come to the same: change some (a smaller optimizer.lr, clipNorm). ${logs}.`,
     });
   }
+  // A sample stream ends with this status where a shard's content is not what its manifest says: the data are at fault, not the run.
+  const code = reason.includes("DATA_LOSS") ? "DATA" : "ENGINE";
   const hint = checkpointStep === null ? `${logs}.` : `${logs}; the same command goes on from step ${checkpointStep}.`;
-  return new IsoergError("ENGINE", `the run failed: ${reason}`, { hint });
+  return new IsoergError(code, `the run failed: ${reason}`, { hint });
 }
