@@ -5,7 +5,8 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type AttackConfig, configSchema, modelSchema } from "../../src/config/schema.js";
+import { modelSchema } from "../../src/config/schema/model.js";
+import { type AttackConfig, configSchema } from "../../src/config/schema.js";
 import { createMemorySamples } from "../../src/data/samples.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { fillUniform } from "../../src/engine/random/philox.js";

@@ -1,7 +1,7 @@
 /** Sizes, names, costs and initial values of the models, by hand and by published counts. */
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { modelSchema } from "../../src/config/schema.js";
+import { modelSchema } from "../../src/config/schema/model.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { createModel } from "../../src/model/create.js";
 import type { Model } from "../../src/model/model.js";

@@ -3,7 +3,7 @@
 import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { modelSchema } from "../../src/config/schema.js";
+import { modelSchema } from "../../src/config/schema/model.js";
 import { createModel } from "../../src/model/create.js";
 import { crossEntropyHead, energyHead, targetsOf } from "../../src/model/heads.js";
 import type { Model } from "../../src/model/model.js";

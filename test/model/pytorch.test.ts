@@ -1,7 +1,8 @@
 /** Models against the same networks written in PyTorch, in float64 and by its autograd: logits, input gradients, parameter gradients. */
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type ModelConfig, modelSchema } from "../../src/config/schema.js";
+import { modelSchema } from "../../src/config/schema/model.js";
+import type { ModelConfig } from "../../src/config/schema.js";
 import type { Precision } from "../../src/engine/ops.js";
 import { createModel } from "../../src/model/create.js";
 import { crossEntropyHead, targetsOf } from "../../src/model/heads.js";

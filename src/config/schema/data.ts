@@ -1,0 +1,16 @@
+/** `data`: the data set, the global batch, augmentation. */
+import { z } from "zod";
+
+export const dataSchema = z.strictObject({
+  path: z.string().describe("folder that `isoerg data prepare` wrote"),
+  batchSize: z.int().positive().default(128).describe("samples in one global batch, over all workers"),
+  subset: z.int().positive().nullable().default(null).describe("train on the first N samples only; null for all"),
+  shuffleBlock: z.int().positive().default(4096).describe("samples of one shuffled block; a worker reads few shards at a time"),
+  augment: z
+    .strictObject({
+      flip: z.boolean().default(false).describe("mirror left-right with probability 1/2"),
+      shift: z.int().nonnegative().default(0).describe("largest random shift in pixels"),
+      border: z.enum(["reflect", "zero"]).default("reflect").describe("what a shift brings in"),
+    })
+    .prefault({}),
+});

@@ -1,0 +1,58 @@
+/** `model`: the network, its activation, its normalisation. */
+import { z } from "zod";
+
+export const activationSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("relu") }),
+  z.strictObject({ kind: z.literal("silu") }),
+  z.strictObject({ kind: z.literal("gelu") }),
+  z.strictObject({ kind: z.literal("elu") }),
+  z.strictObject({ kind: z.literal("leaky-relu"), slope: z.number().default(0.2) }),
+  z.strictObject({ kind: z.literal("softplus"), sharpness: z.number().positive().default(10) }),
+  z.strictObject({ kind: z.literal("smooth-relu"), sharpness: z.number().positive().default(400) }),
+]);
+
+/** `silu` is short for `{kind: silu}`. */
+const activation = z.preprocess((value) => (typeof value === "string" ? { kind: value } : value), activationSchema);
+
+const normSchema = z.preprocess(
+  (value) => (typeof value === "string" ? { kind: value } : value),
+  z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("none") }),
+    z.strictObject({ kind: z.literal("group"), groups: z.int().positive().default(8) }),
+  ]),
+);
+
+const inputNormalisation = z
+  .strictObject({
+    mean: z.array(z.number()).min(1).default([0.5]).describe("subtracted from each channel, in pixels"),
+    std: z.array(z.number().positive()).min(1).default([0.25]).describe("then divided by, in pixels"),
+  })
+  .prefault({});
+
+export const modelSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("convnet").describe("3x3 convolutions, global mean, linear"),
+    stages: z
+      .array(z.strictObject({ channels: z.int().positive(), stride: z.int().min(1).max(2).default(1) }))
+      .min(1)
+      .describe("one convolution each"),
+    activation: activation.prefault("silu"),
+    norm: normSchema.prefault("none"),
+    initGain: z.number().positive().default(1.5).describe("weights ~ N(0, gain / sqrt(fan in))"),
+    input: inputNormalisation,
+  }),
+  z.strictObject({
+    kind: z.literal("wide-resnet").describe("Zagoruyko & Komodakis 2016, pre-activation"),
+    depth: z.int().refine((d) => d >= 10 && (d - 4) % 6 === 0, "depth must be 6n + 4, at least 10"),
+    width: z.int().positive(),
+    activation: activation.prefault("silu"),
+    norm: normSchema.prefault("none"),
+    input: inputNormalisation,
+  }),
+  z.strictObject({
+    kind: z.literal("mlp"),
+    hidden: z.array(z.int().positive()).default([256, 256]),
+    activation: activation.prefault("silu"),
+    input: inputNormalisation,
+  }),
+]);
