@@ -8,7 +8,7 @@ import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { AttackConfig } from "../config/schema.js";
 import { type NoiseKey, ops } from "../engine/ops.js";
-import type { BoundModel } from "../model/model.js";
+import type { Classifier } from "../model/model.js";
 import { invariant } from "../util/error.js";
 import { type AttackTarget, createTarget } from "./target.js";
 
@@ -16,7 +16,7 @@ import { type AttackTarget, createTarget } from "./target.js";
 const ROUNDING = 1e-6;
 
 export interface AttackInput {
-  readonly model: BoundModel;
+  readonly model: Classifier;
   /** Clean samples [n,H,W,C] in [0,1]; stay the caller's. */
   readonly x: Tensor4D;
   readonly labels: Int32Array;
@@ -109,7 +109,7 @@ function l2Ball(x: Tensor4D, { eps, stepSize }: AttackConfig): Ball {
   };
 }
 
-function strengthOf(model: BoundModel, x: Tensor4D, target: AttackTarget): number[] {
+function strengthOf(model: Classifier, x: Tensor4D, target: AttackTarget): number[] {
   const logits = model.logits(x);
   const values = target.strength(logits.dataSync<"float32">() as Float32Array);
   logits.dispose();

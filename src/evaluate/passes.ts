@@ -12,7 +12,7 @@ import type { AttackConfig, SamplerConfig } from "../config/schema.js";
 import type { RowKey } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { jointEnergyHead, targetsOf } from "../model/heads.js";
-import type { BoundModel } from "../model/model.js";
+import type { Classifier } from "../model/model.js";
 import { advanceChains } from "../sampler/sgld.js";
 import { IsoergError } from "../util/error.js";
 
@@ -30,7 +30,7 @@ export interface PassOptions {
 }
 
 /** logits [n*K] of all images. */
-export async function logitsOf(model: BoundModel, images: Images, numClasses: number, options: PassOptions): Promise<Float32Array> {
+export async function logitsOf(model: Classifier, images: Images, numClasses: number, options: PassOptions): Promise<Float32Array> {
   const logits = new Float32Array(images.numImages * numClasses);
   await eachBatch(images.numImages, options, (from, to) => {
     const x = batchOf(images, from, to);
@@ -49,7 +49,7 @@ export interface Attacked {
 
 /** Attacks images in the order of their indices 0..n-1, which key the random starts. `pgd` asserts budget and range on each batch. */
 export async function attackAll(
-  model: BoundModel,
+  model: Classifier,
   images: Images,
   input: { labels: Int32Array; numClasses: number; config: AttackConfig; seed: bigint },
   options: PassOptions,
@@ -89,7 +89,7 @@ export interface ChainsInput {
 
 /** Fresh chains 0..n-1, from their start on: images [n*H*W*C] in [0,1]. */
 export async function drawChains(
-  model: BoundModel,
+  model: Classifier,
   shape: readonly [number, number, number],
   numChains: number,
   input: ChainsInput,

@@ -37,14 +37,22 @@ export interface Model {
   bind(parameters: Tensor1D, precision: Precision): BoundModel;
 }
 
-export interface BoundModel {
+/**
+ * What attacks, chains and analyses need of a model: logits and input gradients. The networks of this program are one, and so is a
+ * TensorFlow.js model that was trained elsewhere (src/evaluate/foreign/).
+ */
+export interface Classifier {
   /** x [B,H,W,C], float32 in [0,1] -> logits [B,K], float32. Keeps nothing. */
   logits(x: Tensor4D): Tensor2D;
   /** dL/dx [B,H,W,C] in float32, and the logits it was computed at. No weight gradients. */
   inputGradient(x: Tensor4D, head: Head): { logits: Tensor2D; gradient: Tensor4D };
+  dispose(): void;
+}
+
+/** Parameters laid out for passes. */
+export interface BoundModel extends Classifier {
   /** A forward pass that keeps what its backward needs. */
   forward(x: Tensor4D): Pass;
-  dispose(): void;
 }
 
 export interface Pass {

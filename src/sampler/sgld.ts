@@ -10,10 +10,10 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { SamplerConfig } from "../config/schema.js";
 import { type NoiseKey, ops } from "../engine/ops.js";
 import { energyHead } from "../model/heads.js";
-import type { BoundModel, Head } from "../model/model.js";
+import type { Classifier, Head } from "../model/model.js";
 
 export interface SgldInput {
-  readonly model: BoundModel;
+  readonly model: Classifier;
   readonly config: Pick<SamplerConfig, "stepSize" | "noise" | "clampGradient">;
   readonly steps: number;
   /** Where noise is drawn from; `inner` counts Langevin steps from `firstStep` on. */
