@@ -1,0 +1,122 @@
+/**
+ * One training in this process, without the rest of the system: the loop, the plan and the recipe are those of `isoerg train`,
+ * the coordinator is not there. For benches that compare recipes.
+ *
+ * The last samples of the training split are kept back for validation, so that what is chosen here is chosen on validation data
+ * and no test image is read.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "../../src/config/schema.js";
+import { type ClassGaussians, decodeClassGaussians } from "../../src/data/class-gaussians.js";
+import { openDataset } from "../../src/data/dataset.js";
+import { createPlan, numSteps } from "../../src/data/plan.js";
+import { pixelsOf, type SampleShape } from "../../src/data/samples.js";
+import { createModel } from "../../src/model/create.js";
+import type { Model } from "../../src/model/model.js";
+import type { StatePart } from "../../src/train/link.js";
+import { train } from "../../src/train/loop.js";
+import { createSoloLink } from "../../src/train/solo-link.js";
+import { flatParameters } from "../../src/train/state.js";
+
+interface LabelledImages {
+  /** uint8 of 255, [n*H*W*C] */
+  readonly images: Uint8Array;
+  readonly labels: Int32Array;
+}
+
+export interface TrialData {
+  readonly shape: SampleShape;
+  readonly numClasses: number;
+  readonly training: LabelledImages;
+  readonly validation: LabelledImages;
+  readonly gaussians: ClassGaussians;
+}
+
+/** The training split of a prepared data set, its last `numValidation` samples apart. */
+export async function readTrialData(path: string, { numValidation }: { numValidation: number }): Promise<TrialData> {
+  const dataset = await openDataset(path, "train");
+  try {
+    const { manifest, shape, numClasses, numSamples } = dataset;
+    const { images, labels } = await dataset.read(Uint32Array.from({ length: numSamples }, (_, i) => i));
+    const cut = numSamples - numValidation;
+    const size = pixelsOf(shape);
+    return {
+      shape,
+      numClasses,
+      training: { images: images.subarray(0, cut * size), labels: labels.subarray(0, cut) },
+      validation: { images: images.slice(cut * size), labels: labels.slice(cut) },
+      gaussians: decodeClassGaussians(await readFile(join(path, manifest.classGaussians.file)), {
+        shape,
+        numClasses,
+        ...manifest.classGaussians,
+      }),
+    };
+  } finally {
+    await dataset.close();
+  }
+}
+
+export interface TrialResult {
+  readonly model: Model;
+  /** The averaged weights where the recipe averages, else the last. */
+  readonly weights: { readonly kind: "averaged" | "last"; readonly flat: Float32Array };
+  readonly seconds: number;
+  readonly imagesPerSecond: number;
+  /** Share of the time by phase. */
+  readonly phases: Readonly<Record<string, number>>;
+  /** All that a checkpoint would hold. */
+  readonly state: readonly StatePart[];
+}
+
+/** Trains to the end. Throws where the training stops for another reason, a diverged one above all. */
+export function runTrial(
+  config: Config,
+  data: TrialData,
+  onStep?: (step: number, total: number, metrics: Readonly<Record<string, number>>) => void,
+): TrialResult {
+  const { shape, numClasses, training } = data;
+  const numSamples = Math.min(config.data.subset ?? Infinity, training.labels.length);
+  const sizes = { numSamples, batchSize: config.data.batchSize };
+  const total = numSteps(sizes, config.epochs);
+  const size = pixelsOf(shape);
+  const phasesMs: Record<string, number> = {};
+  let images = 0;
+  let state: readonly StatePart[] = [];
+  const link = createSoloLink({
+    plan: createPlan({ ...sizes, shuffleBlock: config.data.shuffleBlock, seed: BigInt(config.seed) }),
+    numSteps: total,
+    numChains: config.sampler.chains,
+    read(ids) {
+      images += ids.length;
+      const batch = new Uint8Array(ids.length * size);
+      for (const [i, id] of ids.entries()) batch.set(training.images.subarray(id * size, (id + 1) * size), i * size);
+      return { images: batch, labels: Int32Array.from(ids, (id) => training.labels[id] as number) };
+    },
+    onCommit(step, committed) {
+      for (const [phase, ms] of Object.entries(committed.phasesMs)) phasesMs[phase] = (phasesMs[phase] ?? 0) + ms;
+      onStep?.(step, total, committed.metrics);
+    },
+    checkpointAfter: (step) => step === total - 1,
+    onSave: (_step, parts) => {
+      state = parts.map((part) => ({ ...part, data: part.data.slice() }));
+    },
+  });
+  const started = performance.now();
+  const stop = train({ config, data: { shape, numClasses, numSamples }, gaussians: data.gaussians, link });
+  const seconds = (performance.now() - started) / 1000;
+  if (stop.outcome !== "finished") throw new Error(stop.reason);
+
+  const model = createModel(config.model, [shape.height, shape.width, shape.channels], numClasses);
+  const tensors = new Map(state.filter((part) => part.file === "model").map((part) => [part.tensor, part]));
+  const averaged = config.optimizer.ema > 0;
+  const allMs = Object.values(phasesMs).reduce((sum, ms) => sum + ms, 0);
+  return {
+    model,
+    weights: { kind: averaged ? "averaged" : "last", flat: flatParameters(model, tensors, averaged ? "ema." : "") },
+    seconds,
+    imagesPerSecond: images / seconds,
+    phases: Object.fromEntries(Object.entries(phasesMs).map(([name, ms]) => [name, ms / allMs])),
+    state,
+  };
+}
