@@ -10,10 +10,9 @@ import { type Term, viewOf } from "./term.js";
 import { addEnergyGradient } from "./view.js";
 
 export const alignAdversarial: Term = {
-  name: "align-adversarial",
   needs: ["clean", "adversarial"],
-  needsMeans: false,
-  apply(views, { alignBeta }, weight) {
+  apply(views, { settings }, weight) {
+    const beta = settings["align-beta"];
     const clean = viewOf(views, "clean");
     const adversarial = viewOf(views, "adversarial");
     invariant(clean.n === adversarial.n, "clean and adversarial samples come in pairs");
@@ -21,8 +20,8 @@ export const alignAdversarial: Term = {
     for (let i = 0; i < clean.n; i++) {
       const residual = (adversarial.energies[i] as number) - (clean.energies[i] as number);
       const size = Math.abs(residual);
-      value += (size < alignBeta ? (size * size) / (2 * alignBeta) : size - alignBeta / 2) / clean.total;
-      const slope = (weight * Math.max(-1, Math.min(1, residual / alignBeta))) / clean.total;
+      value += (size < beta ? (size * size) / (2 * beta) : size - beta / 2) / clean.total;
+      const slope = (weight * Math.max(-1, Math.min(1, residual / beta))) / clean.total;
       addEnergyGradient(adversarial, i, slope);
       addEnergyGradient(clean, i, -slope);
     }

@@ -1,21 +1,19 @@
 /**
- * The generative term: mean E(clean) - mean E(generated), whose gradient is that of -log p(x) by contrastive divergence
- * (Hinton 2002; JEM, Grathwohl et al. 2020). Descending it LOWERS clean energy and RAISES generated energy.
+ * The generative term: mean E(data) - mean E(generated), whose gradient is that of -log p(x) by contrastive divergence
+ * (Hinton 2002; JEM, Grathwohl et al. 2020). Descending it LOWERS the data's energy and RAISES generated energy.
  */
 import { type Term, viewOf } from "./term.js";
 import { addEnergyGradient } from "./view.js";
 
 export const contrast: Term = {
-  name: "contrast",
-  needs: ["clean", "generated"],
-  needsMeans: false,
+  needs: ["data", "generated"],
   apply(views, _context, weight) {
-    const clean = viewOf(views, "clean");
+    const data = viewOf(views, "data");
     const generated = viewOf(views, "generated");
     let value = 0;
-    for (let i = 0; i < clean.n; i++) {
-      value += (clean.energies[i] as number) / clean.total;
-      addEnergyGradient(clean, i, weight / clean.total);
+    for (let i = 0; i < data.n; i++) {
+      value += (data.energies[i] as number) / data.total;
+      addEnergyGradient(data, i, weight / data.total);
     }
     for (let i = 0; i < generated.n; i++) {
       value -= (generated.energies[i] as number) / generated.total;

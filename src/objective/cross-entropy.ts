@@ -6,12 +6,11 @@
 import { type Term, viewOf } from "./term.js";
 import type { ViewName } from "./view.js";
 
-function crossEntropy(name: string, viewName: ViewName): Term {
+function crossEntropy(viewName: ViewName): Term {
   return {
-    name,
     needs: [viewName],
-    needsMeans: false,
-    apply(views, { labels, labelSmoothing }, weight) {
+    apply(views, { labels, settings }, weight) {
+      const labelSmoothing = settings["label-smoothing"];
       const { n, total, numClasses, logits, probabilities, energies, gradient } = viewOf(views, viewName);
       const spread = labelSmoothing / numClasses;
       let value = 0;
@@ -28,5 +27,5 @@ function crossEntropy(name: string, viewName: ViewName): Term {
   };
 }
 
-export const cleanCrossEntropy = crossEntropy("clean-ce", "clean");
-export const adversarialCrossEntropy = crossEntropy("adversarial-ce", "adversarial");
+export const cleanCrossEntropy = crossEntropy("clean");
+export const adversarialCrossEntropy = crossEntropy("adversarial");

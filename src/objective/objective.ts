@@ -1,7 +1,7 @@
 /**
  * The objective: ONE weighted sum of terms. `standard`, `at`, `jem` and `jdat` differ in their weights only.
  *
- * To add a term: one file, and one line in the registry below.
+ * To add a term: one file, one line in the registry below and its weight in the schema.
  */
 import type { ObjectiveConfig } from "../config/schema.js";
 import { alignAdversarial } from "./align-adversarial.js";
@@ -9,8 +9,8 @@ import { alignGenerated } from "./align-generated.js";
 import { contrast } from "./contrast.js";
 import { adversarialCrossEntropy, cleanCrossEntropy } from "./cross-entropy.js";
 import { energyL2 } from "./energy-l2.js";
-import type { Term } from "./term.js";
-import { isCorrect, type ViewName, type Views } from "./view.js";
+import { energyShare, type Term } from "./term.js";
+import { isCorrect, type View, type ViewName, type ViewRole, type Views } from "./view.js";
 
 export const TERMS = {
   "clean-ce": cleanCrossEntropy,
@@ -23,31 +23,40 @@ export const TERMS = {
 
 export type TermName = keyof typeof TERMS;
 const TERM_NAMES = Object.keys(TERMS) as TermName[];
-const VIEW_NAMES: readonly ViewName[] = ["clean", "adversarial", "generated"];
 
 export interface Objective {
-  /** Views that some term with a weight reads. */
+  /** Views that some term with a weight reads, and the clean samples. */
   readonly views: ReadonlySet<ViewName>;
   /** Adds every term's gradient to the views and returns this worker's shares of the figures, to be summed over workers. */
-  evaluate(views: Views, context: { labels: Int32Array; progress: number; sumOverWorkers: (values: Float32Array) => void }): Figures;
+  evaluate(views: Readonly<Partial<Record<ViewName, View>>>, context: EvaluateContext): Figures;
+}
+
+export interface EvaluateContext {
+  readonly labels: Int32Array;
+  /** step / number of steps */
+  readonly progress: number;
+  /** Sums a few numbers over all workers, in place, and waits for them. */
+  readonly sumOverWorkers: (values: Float32Array) => void;
 }
 
 /** Figures of one step; every value is additive over workers. */
 export type Figures = Readonly<Record<string, number>>;
 
-export function createObjective(config: ObjectiveConfig): Objective {
-  const active = TERM_NAMES.filter((name) => config[name].value > 0);
-  const needed = new Set<ViewName>(["clean", ...active.flatMap((name) => TERMS[name].needs)]);
+export function createObjective(settings: ObjectiveConfig): Objective {
+  const data = DATA_VIEW[settings["generative-on"]];
+  const viewFor = (role: ViewRole): ViewName => (role === "data" ? data : role);
+  const active = TERM_NAMES.filter((name) => settings[name].value > 0);
+  const needed = new Set<ViewName>(["clean", ...active.flatMap((name) => (TERMS[name] as Term).needs.map(viewFor))]);
   return {
     views: needed,
-    evaluate(views, { labels, progress, sumOverWorkers }) {
-      const present = active.filter((name) => TERMS[name].needs.every((view) => views[view]));
-      const meanEnergy = present.some((name) => TERMS[name].needsMeans) ? meansOverWorkers(views, sumOverWorkers) : {};
-      const context = { labels, labelSmoothing: config["label-smoothing"], alignBeta: config["align-beta"], meanEnergy };
+    evaluate(made, { labels, progress, sumOverWorkers }) {
+      const views: Views = { ...made, ...(made[data] && { data: made[data] }) };
+      const present = active.filter((name) => (TERMS[name] as Term).needs.every((view) => views[view]));
+      const sums = sumShares(present, views, sumOverWorkers);
       const figures: Record<string, number> = { loss: 0 };
       for (const name of present) {
-        const weight = weightAt(config[name], progress);
-        const value = TERMS[name].apply(views, context, weight);
+        const weight = weightAt(settings[name], progress);
+        const value = TERMS[name].apply(views, { labels, settings, sums: sums.get(name) ?? new Float64Array(0) }, weight);
         figures[name] = value;
         (figures.loss as number) += weight * value;
       }
@@ -56,29 +65,38 @@ export function createObjective(config: ObjectiveConfig): Objective {
   };
 }
 
+const DATA_VIEW = { augmented: "clean", natural: "natural", adversarial: "adversarial" } as const satisfies Record<
+  ObjectiveConfig["generative-on"],
+  ViewName
+>;
+
 /** A weight rises linearly from 0 over its warm-up, a share of the training; progress in [0,1]. */
 export function weightAt({ value, warmup }: { value: number; warmup: number }, progress: number): number {
   return warmup > 0 ? value * Math.min(1, progress / warmup) : value;
 }
 
-function meansOverWorkers(views: Views, sumOverWorkers: (values: Float32Array) => void): Partial<Record<ViewName, number>> {
-  const sums = new Float32Array(VIEW_NAMES.length);
-  VIEW_NAMES.forEach((name, v) => {
-    const view = views[name];
-    sums[v] = view ? view.energies.reduce((sum, e) => sum + e, 0) / view.total : 0;
-  });
-  sumOverWorkers(sums);
-  return Object.fromEntries(VIEW_NAMES.map((name, v) => [name, sums[v]]));
+/** The sums that terms need over the global batch, term by term: one exchange for all of them, and none where no term asks. */
+function sumShares(names: readonly TermName[], views: Views, sumOverWorkers: (values: Float32Array) => void): Map<TermName, Float64Array> {
+  const shares = names.map((name) => [name, (TERMS[name] as Term).shares?.(views) ?? []] as const).filter(([, own]) => own.length > 0);
+  const sums = Float32Array.from(shares.flatMap(([, own]) => own));
+  if (sums.length > 0) sumOverWorkers(sums);
+  let from = 0;
+  return new Map(
+    shares.map(([name, own]) => {
+      from += own.length;
+      return [name, Float64Array.from(sums.subarray(from - own.length, from))];
+    }),
+  );
 }
 
-/** What people watch: accuracies, mean energies and the paired gap, as shares of global means. */
+/** What people watch: accuracies, mean energies and gaps, as shares of global means. */
 function observe(views: Views, labels: Int32Array): Figures {
   const figures: Record<string, number> = {};
-  for (const name of VIEW_NAMES) {
+  for (const name of ["clean", "natural", "adversarial", "generated"] as const) {
     const view = views[name];
     if (!view) continue;
-    figures[`energy/${name}`] = view.energies.reduce((sum, e) => sum + e, 0) / view.total;
-    if (name === "generated") continue;
+    figures[`energy/${name}`] = energyShare(view);
+    if (name === "generated" || name === "natural") continue;
     let correct = 0;
     for (let i = 0; i < view.n; i++) if (isCorrect(view, i, labels[i] as number)) correct++;
     figures[`accuracy/${name}`] = correct / view.total;

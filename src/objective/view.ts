@@ -1,11 +1,20 @@
 /**
- * One view of the samples (clean, adversarial or generated) as the objective's terms see it: logits in, gradient out.
+ * One view of the samples as the objective's terms see it: logits in, gradient out.
+ *
+ * A view is a named batch of samples. `clean` are the labelled samples as augmented, `natural` the same ones as they are in
+ * the data set, `adversarial` what an attack made of the clean ones, `generated` the chains. How each is made stands in
+ * `../train/views/`; here they are only logits.
  *
  * Terms are plain functions over these arrays in float64, on the host: a batch's logits are tiny beside its images, and so
  * every term can be checked against finite differences to float64 accuracy and is the same on every engine.
  */
 
-export type ViewName = "clean" | "adversarial" | "generated";
+export const VIEW_NAMES = ["clean", "natural", "adversarial", "generated"] as const;
+
+export type ViewName = (typeof VIEW_NAMES)[number];
+
+/** What a term may read: a view, or `data`, which is the view that `objective.generative-on` names as the samples of p(x). */
+export type ViewRole = ViewName | "data";
 
 export interface View {
   /** Samples of this worker's slice. */
@@ -21,13 +30,23 @@ export interface View {
   readonly energies: Float64Array;
   /** dL/dlogits [n*K]; terms add to it. */
   readonly gradient: Float64Array;
+  /** What the view's maker says of its samples beside the logits, a value a sample: no gradient flows through them. */
+  readonly constants: Constants;
 }
 
-export type Views = Readonly<Partial<Record<ViewName, View>>>;
+export type Constants = Readonly<Record<string, Float64Array>>;
 
-/** `logits` [n*K]; `total` counts the whole batch's samples of this view, over all workers. */
-export function createView(logits: ArrayLike<number>, options: { numClasses: number; total: number }): View {
-  const { numClasses, total } = options;
+export type Views = Readonly<Partial<Record<ViewRole, View>>>;
+
+export interface ViewOptions {
+  readonly numClasses: number;
+  /** The whole batch's samples of this view, over all workers. */
+  readonly total: number;
+  readonly constants?: Constants | undefined;
+}
+
+/** `logits` [n*K]. */
+export function createView(logits: ArrayLike<number>, { numClasses, total, constants = {} }: ViewOptions): View {
   const n = logits.length / numClasses;
   const copy = Float64Array.from(logits);
   const probabilities = new Float64Array(copy.length);
@@ -42,7 +61,7 @@ export function createView(logits: ArrayLike<number>, options: { numClasses: num
     energies[i] = -logsumexp;
     for (let k = 0; k < numClasses; k++) probabilities[at + k] = Math.exp((copy[at + k] as number) - logsumexp);
   }
-  return { n, total, numClasses, logits: copy, probabilities, energies, gradient: new Float64Array(copy.length) };
+  return { n, total, numClasses, logits: copy, probabilities, energies, gradient: new Float64Array(copy.length), constants };
 }
 
 /** Adds the gradient of a loss whose derivative by E(x_i) is `dEnergy`: dE/df_k = -probability_k. */

@@ -5,7 +5,7 @@
  * workers, the vote. A step that does not commit leaves no trace; it comes again, on the same samples, with the same noise.
  */
 import type { Config } from "../config/schema.js";
-import { augment } from "../data/augment.js";
+import { augment, toPixels } from "../data/augment.js";
 import type { ClassGaussians } from "../data/class-gaussians.js";
 import { numSteps } from "../data/plan.js";
 import type { SampleShape } from "../data/samples.js";
@@ -42,10 +42,11 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
   const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape }) : null;
   const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed });
   const gradient = new Gradient(state.model.numParameters, link);
-  const statistics = link.allocate(16);
+  let statistics = link.allocate(64);
 
   /** Sums a few numbers over all workers and waits for them. */
   const sumOverWorkers = (values: Float32Array): void => {
+    if (values.length > statistics.length) statistics = link.allocate(values.length);
     const memory = statistics.subarray(0, values.length);
     memory.set(values);
     link.startSum(memory);
@@ -80,7 +81,7 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
     let gradientNorm = 0;
     let ballot: Pick<Ballot, "ok" | "fault" | "reason" | "metrics">;
     try {
-      const clean = { images, labels: turn.labels, positions, total: batchSize };
+      const clean = { images, natural: () => toPixels(turn.images), labels: turn.labels, positions, total: batchSize };
       const input = {
         step,
         progress,

@@ -1,17 +1,20 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { objectiveSchema } from "../../src/config/schema/objective.js";
 import { createObjective, TERMS, type TermName, weightAt } from "../../src/objective/objective.js";
-import type { TermContext } from "../../src/objective/term.js";
-import { createView, type View, type ViewName, type Views } from "../../src/objective/view.js";
+import type { Term, TermContext } from "../../src/objective/term.js";
+import { createView, type View, type ViewName, type ViewRole, type Views } from "../../src/objective/view.js";
 
 const NUM_CLASSES = 4;
-const SIZES: Readonly<Record<ViewName, number>> = { clean: 5, adversarial: 5, generated: 3 };
+const SIZES = { clean: 5, natural: 5, adversarial: 5, generated: 3 } as const satisfies Readonly<Record<ViewName, number>>;
+const NAMES = Object.keys(SIZES) as ViewName[];
 const LABELS = Int32Array.from([0, 3, 1, 2, 2]);
 
 type Logits = Readonly<Record<ViewName, Float64Array>>;
 
 const logitsArbitrary = fc.record({
   clean: logitsOf("clean"),
+  natural: logitsOf("natural"),
   adversarial: logitsOf("adversarial"),
   generated: logitsOf("generated"),
 });
@@ -21,24 +24,23 @@ function logitsOf(name: ViewName): fc.Arbitrary<Float64Array> {
   return fc.array(fc.double({ min: -4, max: 4, noNaN: true }), { minLength: size, maxLength: size }).map((a) => Float64Array.from(a));
 }
 
-function viewsOf(logits: Logits): Record<ViewName, View> {
-  const view = (name: ViewName): View => createView(logits[name], { numClasses: NUM_CLASSES, total: SIZES[name] });
-  return { clean: view("clean"), adversarial: view("adversarial"), generated: view("generated") };
+function viewsOf(logits: Logits): Record<ViewRole, View> {
+  const views = Object.fromEntries(
+    NAMES.map((name) => [name, createView(logits[name], { numClasses: NUM_CLASSES, total: SIZES[name] })]),
+  ) as Record<ViewName, View>;
+  return { ...views, data: views.clean };
 }
 
-function contextOf(views: Views): TermContext {
-  const mean = (view: View | undefined): number => (view?.energies.reduce((a, b) => a + b, 0) ?? 0) / (view?.total ?? 1);
-  return {
-    labels: LABELS,
-    labelSmoothing: 0.1,
-    alignBeta: 0.7,
-    meanEnergy: { clean: mean(views.clean), adversarial: mean(views.adversarial), generated: mean(views.generated) },
-  };
+const SETTINGS = objectiveSchema.parse({ "label-smoothing": 0.1, "align-beta": 0.7 });
+
+/** With the sums over one worker that has it all. */
+function contextOf(name: TermName, views: Views): TermContext {
+  return { labels: LABELS, settings: SETTINGS, sums: Float64Array.from((TERMS[name] as Term).shares?.(views) ?? []) };
 }
 
 function termValue(name: TermName, logits: Logits): number {
   const views = viewsOf(logits);
-  return TERMS[name].apply(views, contextOf(views), 1);
+  return TERMS[name].apply(views, contextOf(name, views), 1);
 }
 
 describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
@@ -46,7 +48,7 @@ describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
     fc.assert(
       fc.property(logitsArbitrary, (logits) => {
         const views = viewsOf(logits);
-        TERMS[name].apply(views, contextOf(views), 1);
+        TERMS[name].apply(views, contextOf(name, views), 1);
         const h = 1e-5;
         for (const view of Object.keys(SIZES) as ViewName[]) {
           for (let i = 0; i < logits[view].length; i++) {
@@ -67,30 +69,31 @@ describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
   it("reads no view that it does not declare", () => {
     const logits = fc.sample(logitsArbitrary, 1)[0] as Logits;
     const all = viewsOf(logits);
-    const declared = Object.fromEntries(TERMS[name].needs.map((view) => [view, all[view]]));
-    expect(() => TERMS[name].apply(declared, contextOf(all), 1)).not.toThrow();
+    const declared = Object.fromEntries((TERMS[name] as Term).needs.map((view) => [view, all[view]]));
+    expect(() => TERMS[name].apply(declared, contextOf(name, all), 1)).not.toThrow();
   });
 
   it("gives shares that add up to the same value and gradient however the batch is cut", () => {
     fc.assert(
       fc.property(logitsArbitrary, fc.integer({ min: 0, max: 5 }), fc.integer({ min: 0, max: 3 }), (logits, cut, chainCut) => {
         const whole = viewsOf(logits);
-        const context = contextOf(whole);
+        const context = contextOf(name, whole);
         const value = TERMS[name].apply(whole, context, 1);
         let sum = 0;
-        const gradients: Record<ViewName, number[]> = { clean: [], adversarial: [], generated: [] };
+        const gradients = Object.fromEntries(NAMES.map((view) => [view, []])) as unknown as Record<ViewName, number[]>;
         for (const part of [0, 1]) {
           const range = (view: ViewName): [number, number] => {
             const at = view === "generated" ? chainCut : cut;
             return part === 0 ? [0, at] : [at, SIZES[view]];
           };
-          const views = Object.fromEntries(
-            (Object.keys(SIZES) as ViewName[]).map((view) => {
+          const cutViews = Object.fromEntries(
+            NAMES.map((view) => {
               const [from, to] = range(view);
               const rows = logits[view].subarray(from * NUM_CLASSES, to * NUM_CLASSES);
               return [view, createView(rows, { numClasses: NUM_CLASSES, total: SIZES[view] })];
             }),
           ) as Record<ViewName, View>;
+          const views = { ...cutViews, data: cutViews.clean };
           sum += TERMS[name].apply(views, { ...context, labels: LABELS.subarray(...range("clean")) }, 1);
           for (const view of Object.keys(SIZES) as ViewName[]) gradients[view].push(...views[view].gradient);
         }
@@ -109,21 +112,21 @@ describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
 /** One step of gradient descent on a term, on logits as if they were free: how the mean energies of the views move. */
 function energyChange(name: TermName, logits: Logits): Record<ViewName, number> {
   const views = viewsOf(logits);
-  TERMS[name].apply(views, contextOf(views), 1);
+  TERMS[name].apply(views, contextOf(name, views), 1);
   const change = (view: ViewName): number => {
     const before = views[view];
     const moved = before.logits.map((f, i) => f - 0.01 * (before.gradient[i] as number));
     const after = createView(moved, { numClasses: NUM_CLASSES, total: before.total });
     return after.energies.reduce((a, b) => a + b, 0) - before.energies.reduce((a, b) => a + b, 0);
   };
-  return { clean: change("clean"), adversarial: change("adversarial"), generated: change("generated") };
+  return { clean: change("clean"), natural: change("natural"), adversarial: change("adversarial"), generated: change("generated") };
 }
 
 /** Logits whose energies are about the given numbers. */
-function logitsWithEnergies(energies: Readonly<Record<ViewName, number>>): Logits {
+function logitsWithEnergies(energies: Readonly<Partial<Record<ViewName, number>>>): Logits {
   const make = (view: ViewName): Float64Array =>
-    Float64Array.from({ length: SIZES[view] * NUM_CLASSES }, (_, i) => -energies[view] - Math.log(NUM_CLASSES) + 0.1 * Math.sin(i));
-  return { clean: make("clean"), adversarial: make("adversarial"), generated: make("generated") };
+    Float64Array.from({ length: SIZES[view] * NUM_CLASSES }, (_, i) => -(energies[view] ?? 0) - Math.log(NUM_CLASSES) + 0.1 * Math.sin(i));
+  return Object.fromEntries(NAMES.map((view) => [view, make(view)])) as unknown as Logits;
 }
 
 describe("one step of descent moves energies the documented way", () => {
@@ -162,7 +165,7 @@ describe("one step of descent moves energies the documented way", () => {
 
   it("cross-entropy raises the label's logit against the others", () => {
     const views = viewsOf(logits);
-    TERMS["adversarial-ce"].apply(views, contextOf(views), 1);
+    TERMS["adversarial-ce"].apply(views, contextOf("adversarial-ce", views), 1);
     LABELS.forEach((label, i) => {
       for (let k = 0; k < NUM_CLASSES; k++) {
         const gradient = views.adversarial.gradient[i * NUM_CLASSES + k] as number;
@@ -175,16 +178,13 @@ describe("one step of descent moves energies the documented way", () => {
 });
 
 describe("objective", () => {
-  const weights = {
-    "clean-ce": { value: 0.5, warmup: 0 },
-    "adversarial-ce": { value: 1, warmup: 0 },
+  const weights = objectiveSchema.parse({
+    "clean-ce": 0.5,
+    "adversarial-ce": 1,
     contrast: { value: 1.5, warmup: 0.1 },
-    "energy-l2": { value: 0, warmup: 0 },
-    "align-adversarial": { value: 1, warmup: 0 },
+    "align-adversarial": 1,
     "align-generated": { value: 0.5, warmup: 0.1 },
-    "label-smoothing": 0,
-    "align-beta": 1,
-  };
+  });
 
   it("is the weighted sum of its terms, with weights that rise over their warm-up", () => {
     const logits = logitsWithEnergies({ clean: -1, adversarial: -3, generated: -5 });
@@ -209,5 +209,20 @@ describe("objective", () => {
     expect(figures).not.toHaveProperty("contrast");
     expect(figures).not.toHaveProperty(["energy/generated"]);
     expect(Number.isFinite(figures.loss)).toBe(true);
+  });
+
+  it.each([
+    ["augmented", "clean"],
+    ["natural", "natural"],
+    ["adversarial", "adversarial"],
+  ] as const)("takes p(x) to be of the %s samples", (on, view) => {
+    const objective = createObjective(objectiveSchema.parse({ contrast: 1, "generative-on": on }));
+    expect([...objective.views].sort()).toEqual([...new Set(["clean", view, "generated"])].sort());
+    const all = viewsOf(logitsWithEnergies({ clean: -1, natural: -2, adversarial: -3, generated: -5 }));
+    const views = Object.fromEntries([...objective.views].map((name) => [name, all[name]]));
+    const figures = objective.evaluate(views, { labels: LABELS, progress: 1, sumOverWorkers: () => undefined });
+    expect(figures.contrast).toBeCloseTo((figures[`energy/${view}`] as number) - (figures["energy/generated"] as number), 10);
+    expect(all[view].gradient.some((g) => g !== 0)).toBe(true);
+    if (view !== "clean") expect(all.clean.gradient.every((g) => g === 0)).toBe(true);
   });
 });

@@ -47,6 +47,7 @@ function share(
     numClasses: NUM_CLASSES,
     clean: {
       images: images.slice(positions.from * size, positions.to * size),
+      natural: () => images.slice(positions.from * size, positions.to * size),
       labels: samples.labels.slice(positions.from, positions.to),
       positions: Int32Array.from({ length: positions.to - positions.from }, (_, i) => positions.from + i),
       total: BATCH,

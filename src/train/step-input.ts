@@ -1,0 +1,37 @@
+/** What one worker's training step is computed from; views are made of it, and the gradient from them. */
+import type { Config } from "../config/schema.js";
+import type { BoundModel } from "../model/model.js";
+import type { Objective } from "../objective/objective.js";
+import type { TakenChains } from "../sampler/replay-buffer.js";
+import type { PhaseClock } from "./clock.js";
+import type { Gradient } from "./gradient.js";
+
+export interface StepInput {
+  readonly step: number;
+  /** step / number of steps */
+  readonly progress: number;
+  readonly config: Config;
+  readonly seed: bigint;
+  readonly shape: readonly [number, number, number];
+  readonly numClasses: number;
+  /** This worker's slice of the global batch of `total` samples. A slice may be empty. */
+  readonly clean: {
+    /** As augmented, [n*H*W*C] in [0,1]. */
+    readonly images: Float32Array;
+    /** The same samples as they are in the data set. */
+    readonly natural: () => Float32Array;
+    readonly labels: Int32Array;
+    /** Global positions of the samples. */
+    readonly positions: Int32Array;
+    readonly total: number;
+  };
+  /** This worker's chains, or null in a step without generative terms. */
+  readonly chains: TakenChains | null;
+  /** The network in the precision of the inner loops, and in that of the update. */
+  readonly inner: BoundModel;
+  readonly update: BoundModel;
+  readonly objective: Objective;
+  readonly gradient: Gradient;
+  readonly clock: PhaseClock;
+  readonly sumOverWorkers: (values: Float32Array) => void;
+}
