@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { attackSchema } from "./schema/attack.js";
 import { dataSchema } from "./schema/data.js";
+import { memorySchema } from "./schema/memory.js";
 import type { activationSchema } from "./schema/model.js";
 import { modelSchema } from "./schema/model.js";
 import { objectiveSchema } from "./schema/objective.js";
@@ -32,6 +33,7 @@ export const configSchema = z.strictObject({
       update: z.enum(["fp32", "bf16"]).default("fp32").describe("forward and backward of the update; parameters are always fp32"),
     })
     .prefault({}),
+  memory: memorySchema,
   checkpoint: z
     .strictObject({
       everySteps: z.int().positive().default(500),

@@ -2,13 +2,19 @@
  * The gradient of the objective by the parameters, on views that are made: all of them go through the network as one batch,
  * forward once and backward once.
  *
+ * In micro-batches the logits of all chunks come first, keeping nothing, then the objective, then forward and backward chunk
+ * by chunk with the gradients added up: memory for one chunk, at the price of a second forward pass.
+ *
  * The samples are fixed here, so it may be called again with the network at other parameters, as weight perturbation does.
  */
 import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import type { BoundModel } from "../model/model.js";
+import type { BoundModel, Pass } from "../model/model.js";
 import type { Figures } from "../objective/objective.js";
 import { createView, type View, type ViewName } from "../objective/view.js";
+import type { Range } from "../util/range.js";
+import type { Gradient } from "./gradient.js";
+import { chunksOf, rows } from "./micro-batch.js";
 import type { StepInput } from "./step-input.js";
 import type { StepViews } from "./views/views.js";
 
@@ -17,20 +23,89 @@ export function differentiate(views: StepViews, at: BoundModel, input: StepInput
   const { gradient, numClasses } = input;
   const parts = [...views.samples.values()].map(({ x }) => x);
   const numSamples = parts.reduce((sum, x) => sum + x.shape[0], 0);
-  if (numSamples === 0) {
+  const chunks = chunksOf(numSamples, input.config.memory.microBatch);
+  if (chunks.length === 0) {
     gradient.begin(evaluate(views, new Float32Array(0), input).figures);
     gradient.values.fill(0);
     gradient.ready(0);
     return;
   }
-  const all = tf.concat(parts, 0) as Tensor4D;
-  const pass = at.forward(all);
-  all.dispose();
-  const { figures, dLogits } = evaluate(views, pass.logits.dataSync<"float32">() as Float32Array, input);
-  gradient.begin(figures);
-  const dLogitsTensor = tf.tensor2d(dLogits, [numSamples, numClasses]) as Tensor2D;
-  pass.backward(dLogitsTensor, gradient.values, gradient.ready);
-  tf.dispose([dLogitsTensor, pass.logits]);
+  if (chunks.length === 1) {
+    const pass = forwardRows(at, parts, { from: 0, to: numSamples });
+    const { figures, dLogits } = evaluate(views, logitsOf(pass), input);
+    gradient.begin(figures);
+    backward(pass, dLogits, numClasses, gradient.values, gradient.ready);
+  } else {
+    const { figures, dLogits } = evaluate(views, logitsOfChunks(at, parts, chunks, numClasses), input);
+    gradient.begin(figures);
+    accumulate(chunks, gradient, (range, into, ready) => {
+      const pass = forwardRows(at, parts, range);
+      backward(pass, dLogits.subarray(range.from * numClasses, range.to * numClasses), numClasses, into, ready);
+    });
+  }
+}
+
+/** Runs `add` on every chunk; the first writes the gradient, the others add to it, and with the last it becomes ready. */
+function accumulate(
+  chunks: readonly Range[],
+  gradient: Gradient,
+  add: (range: Range, into: Float32Array, ready: (from: number, to: number) => void) => void,
+): void {
+  const { values } = gradient;
+  const own = new Float32Array(values.length);
+  for (const [c, range] of chunks.entries()) {
+    const first = c === 0;
+    const last = c === chunks.length - 1;
+    add(range, first ? values : own, (from, to) => {
+      if (!first) for (let i = from; i < to; i++) (values[i] as number) += own[i] as number;
+      if (last) gradient.ready(from);
+    });
+  }
+}
+
+/**
+ * The logits of all chunks [n*K]. By passes of the same kind as those that are differentiated, whose kept activations are
+ * freed at once, so that a layer whose forward depends on a pass's purpose gives the logits that its backward belongs to.
+ */
+function logitsOfChunks(at: BoundModel, parts: readonly Tensor4D[], chunks: readonly Range[], numClasses: number): Float32Array {
+  const logits = new Float32Array((chunks.at(-1) as Range).to * numClasses);
+  for (const range of chunks) {
+    const pass = forwardRows(at, parts, range);
+    logits.set(logitsOf(pass), range.from * numClasses);
+    pass.dispose();
+    pass.logits.dispose();
+  }
+  return logits;
+}
+
+/** A pass over rows from..to of the parts, one after the other. */
+function forwardRows(at: BoundModel, parts: readonly Tensor4D[], { from, to }: Range): Pass {
+  const slices: Tensor4D[] = [];
+  let begin = 0;
+  for (const x of parts) {
+    const end = begin + x.shape[0];
+    if (begin < to && end > from) slices.push(rows(x, { from: Math.max(from, begin) - begin, to: Math.min(to, end) - begin }));
+    begin = end;
+  }
+  const batch = tf.concat(slices, 0) as Tensor4D;
+  tf.dispose(slices);
+  const pass = at.forward(batch);
+  batch.dispose();
+  return pass;
+}
+
+const logitsOf = (pass: Pass): Float32Array => pass.logits.dataSync<"float32">() as Float32Array;
+
+function backward(
+  pass: Pass,
+  dLogits: Float32Array,
+  numClasses: number,
+  into: Float32Array,
+  ready: (from: number, to: number) => void,
+): void {
+  const tensor = tf.tensor2d(dLogits, [dLogits.length / numClasses, numClasses]) as Tensor2D;
+  pass.backward(tensor, into, ready);
+  tf.dispose([tensor, pass.logits]);
 }
 
 /** The objective on the logits of all views, one after the other [n*K], and its gradient by them. */

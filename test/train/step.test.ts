@@ -1,12 +1,15 @@
+import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { startCpu } from "../../src/engine/cpu.js";
 import { createModel } from "../../src/model/create.js";
+import type { BoundModel } from "../../src/model/model.js";
 import { createObjective } from "../../src/objective/objective.js";
 import { ReplayBuffer } from "../../src/sampler/replay-buffer.js";
 import { createStart } from "../../src/sampler/start.js";
 import { createPhaseClock } from "../../src/train/clock.js";
 import { Gradient } from "../../src/train/gradient.js";
 import type { Link } from "../../src/train/link.js";
+import { checkMicroBatch } from "../../src/train/micro-batch.js";
 import { createSoloLink } from "../../src/train/solo-link.js";
 import { TrainingState } from "../../src/train/state.js";
 import { computeStep } from "../../src/train/step.js";
@@ -27,6 +30,7 @@ function share(
   positions: Range,
   chains: Range,
   sumOverWorkers: (values: Float32Array) => void,
+  options: { microBatch: number | null; watch?: (model: BoundModel) => BoundModel } = { microBatch: null },
 ): { gradient: Float32Array; figures: Record<string, number> } {
   const buffer = new ReplayBuffer({
     seed: 1n,
@@ -38,10 +42,12 @@ function share(
   const state = new TrainingState({ config, model: createModel(config.model, shape, NUM_CLASSES), buffer, seed: 1n });
   const gradient = new Gradient(state.model.numParameters, link);
   const size = 8 * 8 * 3;
+  const { inner, update } = state.bound();
+  const watch = options.watch ?? ((model: BoundModel) => model);
   computeStep({
     step: 4,
     progress: 0.5,
-    config,
+    config: { ...config, memory: { microBatch: options.microBatch } },
     seed: 1n,
     shape,
     numClasses: NUM_CLASSES,
@@ -53,7 +59,8 @@ function share(
       total: BATCH,
     },
     chains: buffer.take(4),
-    ...state.bound(),
+    inner: watch(inner),
+    update: watch(update),
     objective: createObjective(config.objective),
     gradient,
     clock: createPhaseClock(() => undefined),
@@ -111,5 +118,55 @@ describe("a training step cut over workers", () => {
         name,
       ).toBeCloseTo(expected, 5);
     }
+  });
+});
+
+describe("a training step in micro-batches", () => {
+  const whole = { from: 0, to: BATCH };
+  const chains = { from: 0, to: 6 };
+
+  /** The most bytes that a pass adds to the tensors that there are when it begins. */
+  function bytesOfAPass(microBatch: number | null): number {
+    let before = 0;
+    let most = 0;
+    const begin = <T>(x: T): T => {
+      before = tf.memory().numBytes;
+      return x;
+    };
+    const end = <T>(value: T): T => {
+      most = Math.max(most, tf.memory().numBytes - before);
+      return value;
+    };
+    const watch = (model: BoundModel): BoundModel => ({
+      logits: (x) => end(model.logits(begin(x))),
+      inputGradient: (x, head) => model.inputGradient(begin(x), (logits) => end(head(logits))),
+      forward: (x) => end(model.forward(begin(x))),
+      dispose: () => model.dispose(),
+    });
+    share(whole, chains, () => undefined, { microBatch, watch });
+    return most;
+  }
+
+  it.each([1, 4, 7, 25])("of %i samples gives the gradient and the figures of the whole slice", (microBatch) => {
+    const expected = share(whole, chains, () => undefined);
+    const before = tf.memory().numTensors;
+    const chunked = share(whole, chains, () => undefined, { microBatch });
+    expect(tf.memory().numTensors).toBe(before);
+    expected.gradient.forEach((value, i) => {
+      expect(Math.abs((chunked.gradient[i] as number) - value)).toBeLessThan(1e-5 * (1 + Math.abs(value)));
+    });
+    expect(Object.keys(chunked.figures)).toEqual(Object.keys(expected.figures));
+    for (const [name, value] of Object.entries(expected.figures)) expect(chunked.figures[name], name).toBeCloseTo(value, 5);
+  });
+
+  it("holds the activations of one chunk", () => {
+    // 26 samples in all: 10 clean, 10 adversarial, 6 generated.
+    expect(bytesOfAPass(2) / bytesOfAPass(null)).toBeCloseTo(2 / 26, 2);
+  });
+
+  it("is refused where it would split the groups of a norm, with the nearest size that fits", () => {
+    expect(() => checkMicroBatch(null, 16)).not.toThrow();
+    expect(() => checkMicroBatch(32, 16)).not.toThrow();
+    expect(() => checkMicroBatch(40, 16)).toThrow(/memory.microBatch is 40, which is no multiple of the norm's groups of 16 samples/);
   });
 });

@@ -1,6 +1,7 @@
 /** This step's chains, advanced by the sampler; absent from steps without generative terms. */
 import { PURPOSE } from "../../engine/random/purpose.js";
 import { advanceChains } from "../../sampler/sgld.js";
+import { byChunks } from "../micro-batch.js";
 import { imagesToTensor, type ViewMaker } from "./maker.js";
 
 export const generated: ViewMaker = {
@@ -9,10 +10,14 @@ export const generated: ViewMaker = {
   make({ chains, config, inner, seed, shape, step }) {
     if (!chains) return null;
     const { images, positions } = chains;
-    const start = imagesToTensor(images, shape);
-    const key = { seed, purpose: PURPOSE.chainNoise, step, positions };
     const { sampler } = config;
-    const x = positions.length === 0 ? start : advanceChains(start, { model: inner, config: sampler, steps: sampler.steps, key });
+    const start = imagesToTensor(images, shape);
+    if (positions.length === 0) return { views: { generated: { x: start, total: sampler.chains } } };
+    const x = byChunks(start, config.memory.microBatch, (chunk, { from, to }) => {
+      const key = { seed, purpose: PURPOSE.chainNoise, step, positions: positions.subarray(from, to) };
+      return advanceChains(chunk.clone(), { model: inner, config: sampler, steps: sampler.steps, key });
+    });
+    start.dispose();
     return { views: { generated: { x, total: sampler.chains } } };
   },
 };
