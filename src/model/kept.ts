@@ -5,8 +5,11 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { invariant } from "../util/error.js";
 
-/** `logits`: no way back. `input`: back to the input alone. `update`: back to the parameters. */
-export type PassPurpose = "logits" | "input" | "update";
+/**
+ * `logits`: no way back. `input`: back to the input alone. `update`: back to the parameters. `features`: only the latest of what an
+ * update would keep, which after a whole pass is the input of the last layer that has weights.
+ */
+export type PassPurpose = "logits" | "input" | "update" | "features";
 
 export class Kept {
   readonly purpose: PassPurpose;
@@ -18,13 +21,14 @@ export class Kept {
 
   /** Takes over a tensor that dL/dx needs: kept for any way back, else freed. */
   forInput(x: Tensor): void {
-    if (this.purpose === "logits") x.dispose();
+    if (this.purpose === "logits" || this.purpose === "features") x.dispose();
     else this.#stack.push(x);
   }
 
   /** Takes over a tensor that only the parameters' gradients need: kept for an update, else freed. */
   forParameters(x: Tensor): void {
-    if (this.purpose === "update") this.#stack.push(x);
+    if (this.purpose === "features") this.dispose();
+    if (this.purpose === "update" || this.purpose === "features") this.#stack.push(x);
     else x.dispose();
   }
 

@@ -46,6 +46,8 @@ export interface Classifier {
   logits(x: Tensor4D): Tensor2D;
   /** dL/dx [B,H,W,C] in float32, and the logits it was computed at. No weight gradients. */
   inputGradient(x: Tensor4D, head: Head): { logits: Tensor2D; gradient: Tensor4D };
+  /** What the last linear layer sees, [B,N] in float32; absent where a model has no such layer. Keeps nothing. */
+  features?(x: Tensor4D): Tensor2D;
   dispose(): void;
 }
 

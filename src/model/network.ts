@@ -91,6 +91,12 @@ class BoundNetwork implements BoundModel {
     return { logits, gradient: this.#normalise.backward(dNormalised) as Tensor4D };
   }
 
+  features(x: Tensor4D): Tensor2D {
+    const kept = new Kept("features");
+    this.#run(x, kept).dispose();
+    return kept.take() as Tensor2D; // every network here ends in a linear head
+  }
+
   forward(x: Tensor4D): Pass {
     const kept = new Kept("update");
     const logits = this.#run(x, kept);
