@@ -41,6 +41,8 @@ export interface CheckpointStore {
   load(which: number | "latest"): Promise<LoadedCheckpoint>;
   /** All checkpoints, in the order of saving. */
   list(): Promise<CheckpointEntry[]>;
+  /** Deletes the checkpoints of these steps, which nobody shall go on from; `latest` names the newest of the others then. Not while one is saved. */
+  discard(steps: readonly number[], reason: string): Promise<void>;
 }
 
 export interface CheckpointStoreOptions {
@@ -125,10 +127,34 @@ class FolderStore implements CheckpointStore {
       throw error;
     }
     this.#foundTorn.delete(path);
+    await this.#pointTo(basename(path));
+  }
+
+  async #pointTo(name: string): Promise<void> {
+    const fs = this.#fileSystem;
     const pointer = join(this.#dir, ".tmp-latest");
-    await fs.writeFile(pointer, [new TextEncoder().encode(`${basename(path)}\n`)]);
+    await fs.writeFile(pointer, [new TextEncoder().encode(`${name}\n`)]);
     await fs.rename(pointer, join(this.#dir, "latest"));
     await fs.syncFolder(this.#dir);
+  }
+
+  async discard(steps: readonly number[], reason: string): Promise<void> {
+    const entries = await this.list();
+    const left = entries.filter(({ step, condition }) => !steps.includes(step) && condition === "whole");
+    // The pointer first: a crash in between leaves a checkpoint too many, never a name without one.
+    const newest = left.at(-1);
+    if (newest) await this.#pointTo(checkpointName(newest.step));
+    else await this.#fileSystem.remove(join(this.#dir, "latest"));
+    for (const { step } of entries) if (steps.includes(step)) await this.#delete({ step, reason });
+  }
+
+  async #delete(deletion: Deletion): Promise<void> {
+    const fs = this.#fileSystem;
+    const name = checkpointName(deletion.step);
+    // Renamed first: a deletion cut short must not leave half a checkpoint under its name.
+    await fs.rename(join(this.#dir, name), join(this.#dir, `.tmp-delete-${name}`));
+    await fs.remove(join(this.#dir, `.tmp-delete-${name}`));
+    this.#options.onDelete?.(deletion);
   }
 
   /** A folder can't be replaced in one move: one of the same step steps aside as `.old-*`, where readers still find it. */
@@ -160,15 +186,10 @@ class FolderStore implements CheckpointStore {
 
   /** A failure to delete costs space, not safety: the next save tries again. */
   async #deleteOld(provedGood: number): Promise<void> {
-    const fs = this.#fileSystem;
     const entries = await this.list().catch(() => []);
     for (const deletion of retention(entries, { keepLast: this.#options.keepLast, provedGood })) {
-      const name = checkpointName(deletion.step);
       try {
-        // Renamed first: a deletion cut short must not leave half a checkpoint under its name.
-        await fs.rename(join(this.#dir, name), join(this.#dir, `.tmp-delete-${name}`));
-        await fs.remove(join(this.#dir, `.tmp-delete-${name}`));
-        this.#options.onDelete?.(deletion);
+        await this.#delete(deletion);
       } catch {
         this.#tidied = false;
       }

@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { attackSchema } from "./schema/attack.js";
 import { dataSchema } from "./schema/data.js";
+import { guardSchema } from "./schema/guard.js";
 import { memorySchema } from "./schema/memory.js";
 import type { activationSchema } from "./schema/model.js";
 import { modelSchema } from "./schema/model.js";
@@ -41,6 +42,7 @@ export const configSchema = z.strictObject({
       checksumEvery: z.int().positive().default(1).describe("steps between proofs that all workers hold the same bits"),
     })
     .prefault({}),
+  guard: guardSchema.prefault({}),
   evaluate: z
     .strictObject({
       samples: z.int().positive().default(1000).describe("test samples attacked"),
@@ -57,4 +59,5 @@ export type AttackConfig = Config["attack"];
 export type SamplerConfig = Config["sampler"];
 export type ObjectiveConfig = Config["objective"];
 export type OptimizerConfig = Config["optimizer"];
+export type GuardConfig = Config["guard"];
 export type ActivationConfig = z.infer<typeof activationSchema>;

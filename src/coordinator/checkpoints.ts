@@ -78,6 +78,36 @@ export class Checkpoints {
     this.#current?.abandon(reason);
   }
 
+  /**
+   * Waits for the store, then finds the newest whole checkpoint of at most this step: the last one from now on. @returns its step; null for none
+   */
+  async rollBack(goodBefore: number, reason: string): Promise<number | null> {
+    const { store } = this.#options;
+    this.abandon(reason);
+    await this.#settled; // one that is being written is carried through, and goes with the others
+    const entries = await store.list();
+    let found: number | null = null;
+    for (const { step } of entries.filter((entry) => entry.step <= goodBefore).sort((a, b) => b.step - a.step)) {
+      const isWhole = await store.load(step).then(
+        () => true,
+        () => false,
+      );
+      if (!isWhole) continue;
+      found = step;
+      break;
+    }
+    this.#lastStep = found;
+    return found;
+  }
+
+  /** Deletes the checkpoints after this step; all of them for null. */
+  async discardAfter(step: number | null, reason: string): Promise<void> {
+    const { store } = this.#options;
+    const steps = (await store.list()).map((entry) => entry.step).filter((other) => step === null || other > step);
+    if (steps.length > 0) await store.discard(steps, reason);
+    for (const discarded of steps) this.#options.record({ event: "checkpointDeleted", step: discarded, reason });
+  }
+
   #isOf(block: StateBlock): boolean {
     return block.generation === this.#current?.generation && block.step === this.#current.step;
   }

@@ -12,9 +12,11 @@ import type { Config } from "../config/schema.js";
 import { createPlan, numSteps as stepsOf } from "../data/plan.js";
 import type { SampleSource } from "../data/samples.js";
 import { createObjective } from "../objective/objective.js";
+import { isGuarded } from "../train/guard/policy.js";
 import type { RunStatus } from "../wire/messages.js";
 import type { MetricSink, Outcome, RunEvent } from "./events.js";
-import { openJournal } from "./journal.js";
+import { alarmsOf, condemnedCheckpoints, Guarding } from "./guarding.js";
+import { openJournal, readJournal } from "./journal.js";
 import { logEvent } from "./log-event.js";
 import { openMetricsLog } from "./metrics-log.js";
 import type { DatasetFiles } from "./rpc/dataset-file.js";
@@ -104,6 +106,9 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   };
   const numSteps = stepsOf(planOptions, config.epochs);
   const dataset = sha256(JSON.stringify(options.manifest));
+  const { lines } = options.resume ? await readJournal(runFolder) : { lines: [] };
+  const condemned = condemnedCheckpoints(lines);
+  if (condemned.length > 0) await options.store.discard(condemned, "the stability guard went back before it");
   const start = options.resume ? await whereItStands(options, dataset) : NEW_RUN;
   const runId = start.runId ?? newRunId(config.name, now());
   const startStep = start.checkpointStep ?? 0;
@@ -155,6 +160,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     },
     commit: { checkpointEverySteps: config.checkpoint.everySteps, maxRetries: 5 },
     start,
+    guard: isGuarded(config) ? new Guarding({ policy: config.guard, every: config.sampler.every, alarms: alarmsOf(lines) }) : null,
     journal,
     store: options.store,
     describeState: (step) => ({ runId, step, epoch: step / createPlan(planOptions).stepsPerEpoch, numSteps, dataset, config }),

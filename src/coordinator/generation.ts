@@ -1,6 +1,7 @@
 /**
  * A period of unchanged membership: who is in it by rank, how far it has come, and what each member is told when it begins.
  */
+import type { Adjustment } from "../config/adjustment.js";
 import type { BallotMessage, ToWorker } from "../wire/messages.js";
 import type { Outcome } from "./events.js";
 import type { RestorePlan } from "./restore.js";
@@ -19,15 +20,17 @@ export type Stage =
   | { readonly kind: "stepping"; readonly ballots: Map<number, BallotMessage>; readonly sinceMs: number }
   /** Until the checkpoint of the step just committed is saved. */
   | { readonly kind: "pausing"; readonly next: "admit" | "finish" | "stop" }
+  /** Until the checkpoint that the guard goes back to is found, and later ones are gone. */
+  | { readonly kind: "rollingBack" }
   | { readonly kind: "ended"; readonly outcome: Outcome };
 
 /** How a member learns of its generation. */
 export function generationMessage(
   { number, members, weights }: Generation,
   rank: number,
-  start: Pick<RestorePlan, "step" | "restore"> & { readonly checkpointStep: number | null },
+  start: Pick<RestorePlan, "step" | "restore"> & { readonly checkpointStep: number | null; readonly adjustment: Adjustment },
 ): ToWorker {
-  const { step, restore, checkpointStep } = start;
+  const { step, restore, checkpointStep, adjustment } = start;
   return {
     kind: "generation",
     generation: number,
@@ -37,5 +40,6 @@ export function generationMessage(
     step,
     restore,
     checkpointStep: checkpointStep ?? 0,
+    adjustment,
   };
 }

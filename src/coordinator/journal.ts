@@ -8,6 +8,7 @@
  */
 import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Adjustment } from "../config/adjustment.js";
 import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
 
@@ -46,6 +47,15 @@ export type JournalEntry =
   | { readonly event: "checkpoint"; readonly step: number; readonly path: string; readonly ms: number }
   | { readonly event: "checkpointFailed"; readonly step: number; readonly reason: string }
   | { readonly event: "checkpointDeleted"; readonly step: number; readonly reason: string }
+  /** The stability guard takes the run back to `restoredStep` (0 without a checkpoint: the beginning) and changes the configuration. */
+  | {
+      readonly event: "alarm";
+      readonly step: number;
+      readonly rule: string;
+      readonly reason: string;
+      readonly restoredStep: number;
+      readonly adjustment: Adjustment;
+    }
   | { readonly event: "end"; readonly outcome: "finished" | "asked" | "failed"; readonly step: number; readonly reason: string };
 
 export type JournalLine = JournalEntry & { readonly time: string };
@@ -61,7 +71,7 @@ function hex(value: number | bigint, width: number): string {
   return value.toString(16).padStart(width, "0");
 }
 
-const DURABLE: ReadonlySet<JournalEntry["event"]> = new Set(["start", "generation", "checkpoint", "end"]);
+const DURABLE: ReadonlySet<JournalEntry["event"]> = new Set(["start", "generation", "checkpoint", "alarm", "end"]);
 
 export interface Journal extends AsyncDisposable {
   /** Lines are written in the order of the calls. Resolves when the line is written, and for important ones when it is durable. */

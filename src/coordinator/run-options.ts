@@ -3,6 +3,7 @@ import type { CheckpointStore } from "../checkpoint/store.js";
 import type { Plan } from "../data/plan.js";
 import type { CommitOptions } from "./commit.js";
 import type { RunEvent } from "./events.js";
+import type { Guarding } from "./guarding.js";
 import type { Journal } from "./journal.js";
 import type { MembershipOptions } from "./membership.js";
 
@@ -16,6 +17,8 @@ export interface RunOptions {
   readonly commit: CommitOptions;
   /** Where the run stands: 0 and null for a new one. Generations are numbered on from `generation`. */
   readonly start: { readonly checkpointStep: number | null; readonly generation: number };
+  /** null: a run that goes astray is not taken back. */
+  readonly guard?: Guarding | null;
   readonly journal: Journal;
   readonly store: CheckpointStore;
   /** state.json of a checkpoint. */

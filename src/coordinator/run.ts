@@ -6,6 +6,7 @@
  * for a checkpoint to be on disk. A step's life: proceed -> ballots -> verdict -> proceed; whatever breaks it begins a new
  * generation, in which the first uncommitted step comes again.
  */
+import { describeAdjustment, NO_ADJUSTMENT } from "../config/adjustment.js";
 import { IsoergError } from "../util/error.js";
 import type { BallotMessage, FromWorker, Hello, RunStatus, StateBlock } from "../wire/messages.js";
 import { PROTOCOL_VERSION } from "../wire/proto.js";
@@ -15,6 +16,7 @@ import { decideCommit } from "./commit.js";
 import type { Outcome } from "./events.js";
 import { Figures } from "./figures.js";
 import { type Generation, generationMessage, type Stage } from "./generation.js";
+import type { Alarm } from "./guarding.js";
 import { commitEntry, type JournalEntry } from "./journal.js";
 import { decideMembership, ranked } from "./membership.js";
 import { decideRestore } from "./restore.js";
@@ -224,7 +226,7 @@ export class Run {
     };
     const [decision, reason] = decideMembership(now(), state, membership);
     this.#reason = reason;
-    if (this.#stage.kind === "pausing" && decision.kind !== "drop") return; // what came or went is looked at after the checkpoint
+    if ((this.#stage.kind === "pausing" || this.#stage.kind === "rollingBack") && decision.kind !== "drop") return; // what came or went is looked at after the checkpoint
     switch (decision.kind) {
       case "drop":
         for (const incarnation of decision.incarnations) {
@@ -272,6 +274,7 @@ export class Run {
     this.#lastNumber++;
     this.#generation = { number: this.#lastNumber, members, weights: members.map(() => 1) };
     this.#stage = { kind: "forming", endpoints: new Map(), ready: new Set() };
+    this.#options.guard?.forget(step);
     this.#step = step;
     this.#broken = null;
     this.#admitting = false;
@@ -287,7 +290,9 @@ export class Run {
     this.#record({ event: "generation", generation: this.#lastNumber, step, workers, restore, ...chains, reason });
     this.#options.onEvent({ kind: "generation", generation: this.#lastNumber, step, workers, reason });
     for (const [rank, incarnation] of members.entries()) {
-      const message = generationMessage(this.#generation, rank, { step, restore, checkpointStep: this.#checkpoints.lastStep });
+      const checkpointStep = this.#checkpoints.lastStep;
+      const adjustment = this.#options.guard?.adjustment ?? NO_ADJUSTMENT;
+      const message = generationMessage(this.#generation, rank, { step, restore, checkpointStep, adjustment });
       this.#roster.get(incarnation)?.port.send(message);
     }
     if (members.length < candidates.length) this.#admitting = true;
@@ -347,9 +352,13 @@ export class Run {
     switch (decision.kind) {
       case "wait":
         return;
-      case "fail":
-        this.#end("failed", reason);
+      case "fail": {
+        const alarm =
+          ballot.fault === "non-finite" ? this.#options.guard?.observe({ step: this.#step, figures: {}, fault: ballot.reason }) : null;
+        if (alarm) this.#alarmed(alarm);
+        else this.#end("failed", reason);
         break;
+      }
       case "retry":
         this.#retries++;
         this.#broken = reason;
@@ -384,9 +393,12 @@ export class Run {
       const worker = this.#roster.get(incarnation);
       if (worker) worker.holdsStep = this.#step;
     }
-    if (checkpoint) this.#checkpoints.begin({ step: this.#step, generation, worldSize: members.length });
-    this.#roster.send(members, { kind: "verdict", generation, step, commit: true, checkpoint, reason });
-    if (next !== "goOn") this.#stage = { kind: "pausing", next };
+    const alarm = this.#options.guard?.observe({ step, figures: first.metrics }) ?? null;
+    const saves = checkpoint && alarm === null; // what is not trusted is not saved
+    if (saves) this.#checkpoints.begin({ step: this.#step, generation, worldSize: members.length });
+    this.#roster.send(members, { kind: "verdict", generation, step, commit: true, checkpoint: saves, reason });
+    if (alarm) this.#stage = { kind: "rollingBack" };
+    else if (next !== "goOn") this.#stage = { kind: "pausing", next };
     else if (checkpoint && this.#admitting) this.#stage = { kind: "pausing", next: "admit" };
     else this.#proceed();
     this.#figures.committed(this.#options.now(), ids.length);
@@ -405,6 +417,38 @@ export class Run {
       ids,
       checksum: first.checksum,
     });
+    if (alarm) this.#alarmed(alarm);
+  }
+
+  // ---- the stability guard ----
+
+  /** Goes back to a state from before the trouble and on from there with what the guard changes, on all workers; or ends the run. */
+  #alarmed(alarm: Alarm): void {
+    if (alarm.kind === "stop") {
+      this.#options.onEvent({ kind: "notice", message: `the stability guard stops the run: ${alarm.reason}` });
+      this.#end("failed", `the training diverged: ${alarm.reason}`);
+      return;
+    }
+    this.#stage = { kind: "rollingBack" };
+    this.#rollBack(alarm).catch((error: Error) =>
+      this.#end("failed", `${alarm.reason}; the run could not be taken back: ${error.message}`),
+    );
+  }
+
+  async #rollBack({ rule, reason, goodBefore, adjustment }: Extract<Alarm, { kind: "rollback" }>): Promise<void> {
+    const step = this.#step;
+    const found = await this.#checkpoints.rollBack(goodBefore, reason);
+    const entry = { event: "alarm", step, rule, reason, restoredStep: found ?? 0, adjustment } as const;
+    await this.#options.journal.append(entry);
+    await this.#checkpoints.discardAfter(found, `after step ${found ?? 0}, to which the stability guard goes back`);
+    if (this.#stage.kind === "ended") return;
+    this.#options.guard?.wentBack(entry);
+    const changed = describeAdjustment(adjustment);
+    this.#options.onEvent({ kind: "notice", message: `the stability guard goes back to step ${found ?? 0}: ${reason}; ${changed}` });
+    for (const worker of this.#roster.all()) worker.holdsStep = null;
+    this.#broken = `the stability guard goes back: ${reason}; ${changed}`;
+    this.#stage = { kind: "waiting" };
+    this.#reconsider();
   }
 
   // ---- checkpoints ----

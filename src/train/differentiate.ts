@@ -14,6 +14,7 @@ import type { Figures } from "../objective/objective.js";
 import { createView, type View, type ViewName } from "../objective/view.js";
 import type { Range } from "../util/range.js";
 import type { Gradient } from "./gradient.js";
+import { energySignals } from "./guard/signals.js";
 import { chunksOf, rows } from "./micro-batch.js";
 import type { StepInput } from "./step-input.js";
 import type { StepViews } from "./views/views.js";
@@ -125,5 +126,5 @@ function evaluate(views: StepViews, logits: Float32Array, input: StepInput): { f
     dLogits.set(gradient, from);
     from += gradient.length;
   }
-  return { figures: { ...figures, ...views.figures }, dLogits };
+  return { figures: { ...figures, ...energySignals(parts), ...views.figures }, dLogits };
 }

@@ -7,6 +7,7 @@
  */
 
 import type { StatePart } from "../checkpoint/state-part.js";
+import type { Adjustment } from "../config/adjustment.js";
 import type { Range } from "../util/range.js";
 
 export type { Range, StatePart };
@@ -19,6 +20,8 @@ export interface Assignment {
   readonly step: number;
   /** Positions whose chains this worker advances and keeps. */
   readonly chains: Range;
+  /** What the stability guard has changed of the configuration so far. */
+  readonly adjustment: Adjustment;
 }
 
 export type Turn =

@@ -4,6 +4,7 @@
  * It runs alone on its thread, in one of N workers, and sees the others only through `link`: what to do next, the sum over all
  * workers, the vote. A step that does not commit leaves no trace; it comes again, on the same samples, with the same noise.
  */
+import { streamSeed } from "../config/adjustment.js";
 import type { Config } from "../config/schema.js";
 import { augment, toPixels } from "../data/augment.js";
 import type { ClassGaussians } from "../data/class-gaussians.js";
@@ -27,11 +28,13 @@ export interface TrainOptions {
   /** For chains that start from Gaussians. */
   readonly gaussians: ClassGaussians | null;
   readonly link: Link;
+  /** Counts how often the stability guard had the random streams drawn anew. Default 0. */
+  readonly salt?: number;
 }
 
 /** Trains until the link says stop, and returns why. The engine must have been started. */
-export function train({ config, data, gaussians, link }: TrainOptions): Extract<Turn, { kind: "stop" }> {
-  const seed = BigInt(config.seed);
+export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions): Extract<Turn, { kind: "stop" }> {
+  const seed = streamSeed(BigInt(config.seed), { salt });
   const shape = [data.shape.height, data.shape.width, data.shape.channels] as const;
   const { numClasses } = data;
   const totalSteps = numSteps({ numSamples: data.numSamples, batchSize: config.data.batchSize }, config.epochs);
@@ -40,7 +43,7 @@ export function train({ config, data, gaussians, link }: TrainOptions): Extract<
   const start =
     generative && createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) });
   const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape }) : null;
-  const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed });
+  const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed: BigInt(config.seed) });
   const gradient = new Gradient(state.model.numParameters, link);
   let statistics = link.allocate(64);
 

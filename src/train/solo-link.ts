@@ -6,6 +6,7 @@
  * workers are compared with.
  */
 import type { StatePart } from "../checkpoint/state-part.js";
+import { type Adjustment, NO_ADJUSTMENT } from "../config/adjustment.js";
 import type { Plan } from "../data/plan.js";
 import type { Ballot, Link, Turn } from "./link.js";
 
@@ -15,6 +16,8 @@ export interface SoloOptions {
   readonly numChains: number;
   /** The samples of these ids: uint8 images [n,H,W,C] and labels. */
   readonly read: (ids: Uint32Array) => { images: Uint8Array; labels: Int32Array };
+  /** What the stability guard has changed so far. Default: nothing. */
+  readonly adjustment?: Adjustment;
   readonly resume?: { readonly step: number; readonly parts: readonly StatePart[] };
   /** Told of every committed step. */
   readonly onCommit?: (step: number, ballot: Ballot) => void;
@@ -32,7 +35,14 @@ export function createSoloLink(options: SoloOptions): Link {
     next() {
       if (!placed) {
         placed = true;
-        const assignment = { generation: 1, rank: 0, worldSize: 1, step, chains: { from: 0, to: options.numChains } };
+        const assignment = {
+          generation: 1,
+          rank: 0,
+          worldSize: 1,
+          step,
+          chains: { from: 0, to: options.numChains },
+          adjustment: options.adjustment ?? NO_ADJUSTMENT,
+        };
         return { kind: "generation", assignment, state: options.resume?.parts ?? "fresh" };
       }
       if (step >= numSteps || outcome.outcome === "failed") return outcome;

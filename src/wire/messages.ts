@@ -4,6 +4,8 @@
  * The .proto files are the contract; this is its reading, and `codec.ts` turns one into the other.
  */
 
+import type { Adjustment } from "../config/adjustment.js";
+
 // ---- worker to coordinator ----
 
 export type Fault = "none" | "collective" | "non-finite" | "engine";
@@ -55,6 +57,7 @@ export interface GenerationMessage {
   readonly step: number;
   readonly restore: Restore;
   readonly checkpointStep: number;
+  readonly adjustment: Adjustment;
 }
 
 export interface VerdictMessage {

@@ -3,6 +3,7 @@
  * logic is here; what a call means is in `worker-link.ts`.
  */
 import { allocateSummable, summableView } from "../collective/reduce.js";
+import { type Adjustment, isSameAdjustment, NO_ADJUSTMENT } from "../config/adjustment.js";
 import { CollectiveInterrupted, type Link, type Turn } from "../train/link.js";
 import { invariant } from "../util/error.js";
 import type { BlockingEnd } from "./channel.js";
@@ -18,26 +19,33 @@ export function ask<Kind extends FromLink["kind"]>(end: BlockingEnd<ToLink, From
 }
 
 export interface ThreadLink extends Link {
-  /** The turn with which training must begin anew, from the seed, in a loop of its own; null when it is over. */
-  newBeginning(): Turn | null;
+  /** The turn with which training must begin anew, from the seed, or with what the guard changed, in a loop of its own; null when it is over. */
+  newBeginning(): Extract<Turn, { kind: "generation" }> | null;
 }
 
 /**
- * A link for one training from its beginning. Where the run goes back to the very start after steps were committed, `next`
- * says stop, and the generation that begins anew is kept for the next training.
+ * A link for one training from its beginning. Where the run goes back to the very start after steps were committed, or the
+ * stability guard has changed the configuration, `next` says stop, and the generation that begins anew is kept for the next training.
  * @param first a turn that is due already
+ * @param adjustment what this training was built with
  */
-export function createThreadLink(end: BlockingEnd<ToLink, FromLink>, first: Turn | null = null): ThreadLink {
+export function createThreadLink(
+  end: BlockingEnd<ToLink, FromLink>,
+  first: Turn | null = null,
+  adjustment: Adjustment = NO_ADJUSTMENT,
+): ThreadLink {
   const memories = new Map<ArrayBufferLike, number>();
   let due = first;
   let hasTrained = false;
-  let anew: Turn | null = null;
+  let anew: Extract<Turn, { kind: "generation" }> | null = null;
   return {
     newBeginning: () => anew,
     next() {
       const turn = due ?? ask(end, { kind: "next" }, "turn").turn;
       due = null;
-      if (turn.kind !== "generation" || turn.state !== "fresh" || !hasTrained) return turn;
+      if (turn.kind !== "generation") return turn;
+      const isOther = !isSameAdjustment(turn.assignment.adjustment, adjustment);
+      if (!isOther && (turn.state !== "fresh" || !hasTrained)) return turn;
       anew = turn;
       return { kind: "stop", outcome: "asked", reason: "training begins anew" };
     },

@@ -3,6 +3,7 @@
  * no socket, so the process may end it at any time. Started by `worker.ts` as a worker_thread.
  */
 import { workerData } from "node:worker_threads";
+import { adjustConfig, NO_ADJUSTMENT } from "../config/adjustment.js";
 import type { Config } from "../config/schema.js";
 import { decodeClassGaussians } from "../data/class-gaussians.js";
 import { parseManifest } from "../data/manifest.js";
@@ -36,11 +37,14 @@ try {
     const numSamples = Math.min(config.data.subset ?? splits.train.numSamples, splits.train.numSamples);
     const gaussians =
       briefing.gaussians && decodeClassGaussians(briefing.gaussians, { shape, numClasses: classes.length, ...classGaussians });
-    let beginning: Turn | null = null;
+    let beginning: Extract<Turn, { kind: "generation" }> | null = null;
+    let adjustment = NO_ADJUSTMENT;
     do {
-      const link = createThreadLink(end, beginning);
-      train({ config, data: { shape, numClasses: classes.length, numSamples }, gaussians, link });
+      const link = createThreadLink(end, beginning, adjustment);
+      const adjusted = adjustConfig(config, adjustment);
+      train({ config: adjusted, data: { shape, numClasses: classes.length, numSamples }, gaussians, link, salt: adjustment.salt });
       beginning = link.newBeginning();
+      adjustment = beginning?.assignment.adjustment ?? adjustment;
     } while (beginning !== null);
   }
 } catch (error) {

@@ -272,7 +272,7 @@ export class WorkerLink {
 
   /** @returns null when another generation has begun meanwhile. */
   async #generationTurn(place: Place): Promise<Turn | null> {
-    const { generation, rank, worldSize, step, restore, checkpointStep } = place.message;
+    const { generation, rank, worldSize, step, restore, checkpointStep, adjustment } = place.message;
     let state: Extract<Turn, { kind: "generation" }>["state"];
     if (restore === "checkpoint") {
       this.#phase = "load";
@@ -288,7 +288,7 @@ export class WorkerLink {
     }
     if (this.#pending !== place || this.#stop) return null;
     this.#pending = null;
-    return { kind: "generation", assignment: { generation, rank, worldSize, step, chains: place.chains }, state };
+    return { kind: "generation", assignment: { generation, rank, worldSize, step, chains: place.chains, adjustment }, state };
   }
 
   /** @returns null when the wait was broken off. */

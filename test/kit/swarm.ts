@@ -5,6 +5,7 @@
  */
 import type { HostTensor } from "../../src/checkpoint/safetensors.js";
 import type { LoadedCheckpoint } from "../../src/checkpoint/store.js";
+import type { Adjustment } from "../../src/config/adjustment.js";
 import type { Run } from "../../src/coordinator/run.js";
 import type { Plan } from "../../src/data/plan.js";
 import { slice } from "../../src/data/plan.js";
@@ -43,6 +44,10 @@ export class SwarmWorker {
   parameters = UNTRAINED;
   /** Next ballot says this instead of the truth. */
   fault: "collective" | "non-finite" | "checksum" | null = null;
+  /** What it says of a step, given how often the guard had drawn anew. */
+  metrics: (step: number, salt: number) => Record<string, number> = (step) => ({ loss: step });
+  /** Of each generation. */
+  readonly adjustments: Adjustment[] = [];
   stop: Extract<ToWorker, { kind: "stop" }> | null = null;
   #generation: GenerationMessage | null = null;
   readonly #options: SwarmOptions;
@@ -72,6 +77,7 @@ export class SwarmWorker {
     switch (message.kind) {
       case "generation":
         this.#generation = message;
+        this.adjustments.push(message.adjustment);
         if (message.restore === "fresh") this.parameters = UNTRAINED;
         if (message.restore === "checkpoint") {
           const { files } = await load(message.checkpointStep);
@@ -95,7 +101,7 @@ export class SwarmWorker {
           fault: broken ?? "none",
           reason: broken === null ? "" : "asked for by the test",
           checksum: this.fault === "checksum" ? this.parameters + 1n : this.parameters,
-          metrics: { loss: message.step },
+          metrics: broken === null ? this.metrics(message.step, mine.adjustment.salt) : {},
           phasesMs: { gradient: 1 },
           sampleIds: [...ids.subarray(from, to)],
         });

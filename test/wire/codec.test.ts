@@ -26,7 +26,17 @@ const fromWorker: FromWorker[] = [
 
 const toWorker: ToWorker[] = [
   { kind: "welcome", runId: "r", configJson: "{}", manifestJson: "{}", heartbeatMs: 500 },
-  { kind: "generation", generation: 1, rank: 1, worldSize: 2, sliceWeights: [1, 1], step: 8, restore: "checkpoint", checkpointStep: 8 },
+  {
+    kind: "generation",
+    generation: 1,
+    rank: 1,
+    worldSize: 2,
+    sliceWeights: [1, 1],
+    step: 8,
+    restore: "checkpoint",
+    checkpointStep: 8,
+    adjustment: { salt: 2, lrFactor: 0.25, samplerStepsFactor: 4, attackStepsFactor: 1, energyL2: 0.04 },
+  },
   { kind: "ringPeers", generation: 1, endpoints: ["tcp://a:1", "tcp://b:2"] },
   { kind: "proceed", generation: 1, step: 8 },
   { kind: "verdict", generation: 1, step: 8, commit: true, reason: "all 2 voted for it", checkpoint: false },

@@ -1,5 +1,6 @@
 /** A run that goes back to the very start gives each worker a new training, not a trained one at step 0. */
 import { expect, test } from "vitest";
+import { NO_ADJUSTMENT } from "../../src/config/adjustment.js";
 import type { Turn } from "../../src/train/link.js";
 import type { BlockingEnd } from "../../src/worker/channel.js";
 import type { FromLink, ToLink } from "../../src/worker/messages.js";
@@ -8,7 +9,7 @@ import { createThreadLink } from "../../src/worker/thread-link.js";
 const ballot = { ok: true, fault: "none", reason: "", checksum: 0n, metrics: {}, phasesMs: {} } as const;
 const fresh = (generation: number): Turn => ({
   kind: "generation",
-  assignment: { generation, rank: 0, worldSize: 1, step: 0, chains: { from: 0, to: 1 } },
+  assignment: { generation, rank: 0, worldSize: 1, step: 0, chains: { from: 0, to: 1 }, adjustment: NO_ADJUSTMENT },
   state: "fresh",
 });
 

@@ -1,23 +1,30 @@
 /** This step's chains, advanced by the sampler; absent from steps without generative terms. */
 import { PURPOSE } from "../../engine/random/purpose.js";
 import { advanceChains } from "../../sampler/sgld.js";
+import { chainSignals, watchGradients } from "../guard/signals.js";
 import { byChunks } from "../micro-batch.js";
 import { imagesToTensor, type ViewMaker } from "./maker.js";
 
 export const generated: ViewMaker = {
   provides: ["generated"],
   phase: "sample",
-  make({ chains, config, inner, seed, shape, step }) {
+  make({ chains, clean, config, inner, seed, shape, step }) {
     if (!chains) return null;
     const { images, positions } = chains;
     const { sampler } = config;
     const start = imagesToTensor(images, shape);
-    if (positions.length === 0) return { views: { generated: { x: start, total: sampler.chains } } };
+    const watched = watchGradients(inner);
+    let gradientNormSum = 0;
+    const signalsOf = (advanced: Float32Array) =>
+      chainSignals({ taken: chains, advanced, gradientNormSum, total: sampler.chains, size: shape[0] * shape[1] * shape[2] }, clean);
+    if (positions.length === 0) return { views: { generated: { x: start, total: sampler.chains } }, figures: signalsOf(images) };
     const x = byChunks(start, config.memory.microBatch, (chunk, { from, to }) => {
       const key = { seed, purpose: PURPOSE.chainNoise, step, positions: positions.subarray(from, to) };
-      return advanceChains(chunk.clone(), { model: inner, config: sampler, steps: sampler.steps, key });
+      const advanced = advanceChains(chunk.clone(), { model: watched.model, config: sampler, steps: sampler.steps, key });
+      gradientNormSum += watched.takeNormSum();
+      return advanced;
     });
     start.dispose();
-    return { views: { generated: { x, total: sampler.chains } } };
+    return { views: { generated: { x, total: sampler.chains } }, figures: signalsOf(x.dataSync<"float32">() as Float32Array) };
   },
 };
