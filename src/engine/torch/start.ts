@@ -3,7 +3,7 @@
  * and makes it the one that TensorFlow.js uses. Each worker thread starts its own.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError } from "../../util/error.js";
@@ -52,7 +52,15 @@ export function allowTensorFloat32(allow: boolean): void {
   bridge().setTensorFloat32(allow ? 1 : 0);
 }
 
+/** ISOERG_TORCH_BRIDGE names one that was compiled elsewhere: an image needs neither a compiler nor headers then. */
 async function builtBridge(): Promise<string> {
+  const named = process.env.ISOERG_TORCH_BRIDGE;
+  if (named) {
+    if (existsSync(named)) return resolve(named);
+    throw new IsoergError("ENGINE", `engine torch: ISOERG_TORCH_BRIDGE names ${named}, which does not exist`, {
+      hint: "unset it, or name a bridge.node",
+    });
+  }
   const { buildBridge } = await buildModule();
   const built = buildBridge();
   if (built.ok) return built.path;
