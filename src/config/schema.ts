@@ -5,7 +5,7 @@
  * Pixels are in [0,1]; `eps`, step sizes and noise are in pixels. A fraction may be written as "8/255".
  */
 import { z } from "zod";
-import { attackSchema } from "./schema/attack.js";
+import { attackSchema, trainingAttackSchema } from "./schema/attack.js";
 import { dataSchema } from "./schema/data.js";
 import { guardSchema } from "./schema/guard.js";
 import { memorySchema } from "./schema/memory.js";
@@ -25,7 +25,7 @@ export const configSchema = z.strictObject({
   data: dataSchema,
   model: modelSchema,
   objective: objectiveSchema,
-  attack: attackSchema.prefault({}),
+  attack: trainingAttackSchema.prefault({}),
   sampler: samplerSchema.prefault({}),
   optimizer: optimizerSchema.prefault({}),
   precision: z
@@ -55,7 +55,9 @@ export const configSchema = z.strictObject({
 
 export type Config = z.infer<typeof configSchema>;
 export type ModelConfig = Config["model"];
-export type AttackConfig = Config["attack"];
+/** PGD, as an evaluation uses it. */
+export type AttackConfig = z.infer<typeof attackSchema>;
+export type TrainingAttackConfig = Config["attack"];
 export type SamplerConfig = Config["sampler"];
 export type ObjectiveConfig = Config["objective"];
 export type OptimizerConfig = Config["optimizer"];

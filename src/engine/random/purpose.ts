@@ -13,6 +13,7 @@ export const PURPOSE = {
   evaluateAttack: 8,
   evaluateChain: 9,
   sampling: 10,
+  overfittingProbe: 30,
 } as const;
 
 export type Purpose = (typeof PURPOSE)[keyof typeof PURPOSE];
