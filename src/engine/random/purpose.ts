@@ -14,6 +14,7 @@ export const PURPOSE = {
   evaluateChain: 9,
   sampling: 10,
   overfittingProbe: 30,
+  dataStart: 31,
 } as const;
 
 export type Purpose = (typeof PURPOSE)[keyof typeof PURPOSE];
