@@ -6,7 +6,6 @@
  */
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import type { TrainingAttackConfig } from "../config/schema.js";
-import { IsoergError } from "../util/error.js";
 import { fgsmRs } from "./fgsm-rs.js";
 import { nFgsm } from "./n-fgsm.js";
 import { type AttackInput, pgd } from "./pgd.js";
@@ -28,17 +27,6 @@ const ATTACKS: Readonly<Record<TrainingAttackConfig["kind"], Entry>> = {
   yopo: (config) => ({ kind: "replay", replay: yopo(config) }),
 };
 
-/** @throws IsoergError CONFIG for a combination that means nothing. */
 export function createAttack(config: TrainingAttackConfig): Attack {
-  if (config.kind === "n-fgsm" && config.norm !== "linf") {
-    throw new IsoergError("CONFIG", `attack.kind is n-fgsm, attack.norm is ${config.norm}`, {
-      hint: "N-FGSM is defined in linf; take attack.norm: linf, or attack.kind: fgsm-rs",
-    });
-  }
-  if (!config.project && config.kind !== "pgd") {
-    throw new IsoergError("CONFIG", `attack.project: false is a setting of pgd, attack.kind is ${config.kind}`, {
-      hint: "leave attack.project out; n-fgsm never projects by its definition",
-    });
-  }
   return ATTACKS[config.kind](config);
 }

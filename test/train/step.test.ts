@@ -43,6 +43,7 @@ function share(
   const gradient = new Gradient(state.model.numParameters, link);
   const size = 8 * 8 * 3;
   const { inner, update } = state.bound();
+  const { weights } = state;
   const watch = options.watch ?? ((model: BoundModel) => model);
   computeStep({
     step: 4,
