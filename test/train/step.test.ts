@@ -43,7 +43,6 @@ function share(
   const gradient = new Gradient(state.model.numParameters, link);
   const size = 8 * 8 * 3;
   const { inner, update } = state.bound();
-  const { weights } = state;
   const watch = options.watch ?? ((model: BoundModel) => model);
   computeStep({
     step: 4,
@@ -60,6 +59,7 @@ function share(
       total: BATCH,
     },
     chains: buffer.take(4),
+    weights: state.weights,
     inner: watch(inner),
     update: watch(update),
     objective: createObjective(config.objective),
