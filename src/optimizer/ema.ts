@@ -5,10 +5,9 @@
 
 import type { Tensor1D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import type { Average, AverageState, AverageUpdate } from "./average.js";
 import { freeing } from "./rule.js";
 
-export class Ema implements Average {
+export class Ema {
   readonly #decay: number;
   #value: Tensor1D | null = null;
 
@@ -16,27 +15,25 @@ export class Ema implements Average {
     this.#decay = decay;
   }
 
+  /** null before the first update. */
   get value(): Tensor1D | null {
     return this.#value;
   }
 
-  get state(): AverageState {
-    return { value: this.#value, count: 0 };
-  }
-
-  update({ before, after }: AverageUpdate): void {
+  update(before: Tensor1D, after: Tensor1D): void {
     const old = this.#value ?? before.clone();
     const difference = tf.sub(after, old);
     const move = freeing(tf.mul(difference, 1 - this.#decay), difference);
     this.#value = freeing(tf.add(old, move), old, move);
   }
 
-  restore({ value }: AverageState): void {
+  /** Takes the tensor over. */
+  restore(value: Tensor1D | null): void {
     this.#value?.dispose();
     this.#value = value;
   }
 
   dispose(): void {
-    this.restore({ value: null, count: 0 });
+    this.restore(null);
   }
 }

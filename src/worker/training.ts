@@ -3,19 +3,16 @@
  * WorkerLink; if it dies without a word, that is told once, as its failure.
  */
 import { Worker } from "node:worker_threads";
-import { adoptSummable, type SummableMemory } from "../collective/reduce.js";
+import { adoptSummable } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
 import { invariant } from "../util/error.js";
 import { AsyncEnd, createChannel } from "./channel.js";
-import type { ArenaRange, Briefing, FromLink, ToLink } from "./messages.js";
-import type { SharedVectors } from "./sums.js";
+import type { Briefing, FromLink, ToLink } from "./messages.js";
 import type { TrainingThreadData } from "./training-thread.js";
 import type { WorkerLink } from "./worker-link.js";
 
 export interface TrainingOptions {
   readonly engine: EngineOptions;
-  /** Where its vectors lie, and the library that gives such memory. Default: in memory of its own. */
-  readonly shared?: (SharedVectors & { readonly path: string }) | null;
   /** The thread's program. Default: `training-thread.js`. Tests have others. */
   readonly program?: URL;
 }
@@ -31,17 +28,15 @@ export class Training {
   readonly ended: Promise<TrainingEnd>;
   readonly #thread: Worker;
   readonly #end: AsyncEnd<ToLink, FromLink>;
-  readonly #memories = new Map<number, ArrayBufferLike>();
-  readonly #shared: SharedVectors | null;
+  readonly #memories = new Map<number, SharedArrayBuffer>();
   #link: WorkerLink | null = null;
   readonly #brief: Promise<() => Promise<Briefing | null>>;
   #sayBrief: (brief: () => Promise<Briefing | null>) => void = () => {};
   #sayStarted: (engine: string | null) => void = () => {};
 
-  constructor({ engine, shared = null, program = new URL("./training-thread.js", import.meta.url) }: TrainingOptions) {
+  constructor({ engine, program = new URL("./training-thread.js", import.meta.url) }: TrainingOptions) {
     const { training, link } = createChannel();
-    this.#shared = shared;
-    const data: TrainingThreadData = { channel: training, engine, shared: shared && { path: shared.path, arena: shared.arena } };
+    const data: TrainingThreadData = { channel: training, engine };
     let failure: TrainingEnd | undefined;
     this.#brief = new Promise((resolve) => {
       this.#sayBrief = resolve;
@@ -90,13 +85,14 @@ export class Training {
         void this.#answerBriefing();
         break;
       case "next":
-        void link?.next().then((turn) => this.#end.reply({ kind: "turn", turn, member: link.member }));
+        void link?.next().then((turn) => this.#end.reply({ kind: "turn", turn }));
         break;
       case "ready":
         link?.ready(message.generation);
         break;
       case "allocated":
-        this.#memories.set(message.id, this.#bufferOf(message.memory));
+        adoptSummable(message.memory);
+        this.#memories.set(message.id, message.memory.buffer);
         break;
       case "sum": {
         const memory = this.#memories.get(message.id);
@@ -119,15 +115,6 @@ export class Training {
       default:
         message satisfies never;
     }
-  }
-
-  #bufferOf(memory: SummableMemory | ArenaRange): ArrayBufferLike {
-    if ("buffer" in memory) {
-      adoptSummable(memory);
-      return memory.buffer;
-    }
-    invariant(this.#shared, "memory of the arena has an arena");
-    return this.#shared.memory.view(memory.arena, memory.offset, memory.bytes);
   }
 
   async #answerBriefing(): Promise<void> {

@@ -13,9 +13,7 @@ export const PURPOSE = {
   evaluateAttack: 8,
   evaluateChain: 9,
   sampling: 10,
-  overfittingProbe: 30,
-  dataStart: 31,
-  sweep: 64,
+  neighbour: 40,
 } as const;
 
 export type Purpose = (typeof PURPOSE)[keyof typeof PURPOSE];
