@@ -22,6 +22,8 @@ export class Value {
   /** What a string tensor holds; such a one has no handle. */
   readonly strings: Uint8Array[] | undefined;
   refCount = 0;
+  /** What was computed from it and is freed with it, by name: a filter's transforms. */
+  derived: Map<string, Value | null> | undefined;
 
   constructor(handle: number, type: number, shape: number[], strings?: Uint8Array[]) {
     this.handle = handle;
@@ -221,7 +223,8 @@ function interned(text: string): number {
   return number;
 }
 
-function taken(at: number): Value {
+/** The result that stands in the shared array, as scratch. */
+export function taken(at: number): Value {
   const rank = cells[at + 2] as number;
   const shape = new Array<number>(rank);
   for (let i = 0; i < rank; i++) shape[i] = cells[at + 3 + i] as number;
@@ -231,7 +234,7 @@ function taken(at: number): Value {
 }
 
 /** All results of a call, without those that were masked out. */
-function takenAll(count: number): Value[] {
+export function takenAll(count: number): Value[] {
   const results: Value[] = [];
   let at = 0;
   for (let i = 0; i < count; i++) {
@@ -246,7 +249,7 @@ function takenAll(count: number): Value[] {
   return results;
 }
 
-function explained(error: unknown): unknown {
+export function explained(error: unknown): unknown {
   const text = error instanceof Error ? error.message : String(error);
   if (/out of memory|can't allocate memory/i.test(text)) {
     return new IsoergError("ENGINE", `torch: ${text}`, {
@@ -257,7 +260,7 @@ function explained(error: unknown): unknown {
   return error;
 }
 
-function shapeToCells(shape: readonly number[]): void {
+export function shapeToCells(shape: readonly number[]): void {
   cells[0] = shape.length;
   for (let i = 0; i < shape.length; i++) cells[i + 1] = shape[i] as number;
 }
@@ -271,43 +274,6 @@ export function fromHost(values: HostArray, type: number, shape: readonly number
     throw explained(error);
   }
   return taken(0);
-}
-
-/** Rows of keyed noise: kind 0 uniform, 1 normal. */
-export function noiseRows(
-  kind: 0 | 1,
-  key: { key0: number; key1: number; step: number; purposeAndInner: number },
-  positions: Int32Array,
-  shape: readonly number[],
-): Value {
-  shapeToCells(shape);
-  bridge().noise(kind, key.key0, key.key1, key.step, key.purposeAndInner, positions, deviceCell);
-  return taken(0);
-}
-
-/** silu (0) or softplus (1) of x, or with dy the product with its derivative; undefined where only ATen's operators can. */
-export function smoothActivation(kind: 0 | 1, x: Value, dy: Value | null, parameter: number): Value | undefined {
-  return bridge().activation(kind, x.handle, dy === null ? 0 : dy.handle, parameter) === 0 ? undefined : taken(0);
-}
-
-/** The input gradient of a convolution with few input channels; undefined where ATen must compute it. */
-export function narrowInputGradient(
-  dy: Value,
-  weight: Value,
-  [, height = 0, width = 0]: readonly number[],
-  { stride, padding }: { stride: number; padding: number },
-): Value | undefined {
-  return bridge().narrowInputGradient(dy.handle, weight.handle, height, width, stride, padding) === 0 ? undefined : taken(0);
-}
-
-/** y, mean [B,G] and rstd [B,G] of images [B,H,W,C]; nothing where ATen must compute them. */
-export function groupNormLastChannels(x: Value, gamma: Value, beta: Value, groups: number, epsilon: number): Value[] {
-  return takenAll(bridge().groupNorm(x.handle, gamma.handle, beta.handle, groups, epsilon));
-}
-
-/** dx, dgamma and dbeta; nothing where ATen must compute them. */
-export function groupNormGradLastChannels(dy: Value, x: Value, mean: Value, rstd: Value, gamma: Value, groups: number): Value[] {
-  return takenAll(bridge().groupNormGrad(dy.handle, x.handle, mean.handle, rstd.handle, gamma.handle, groups));
 }
 
 export function stridesOf(value: Value): number[] {
@@ -325,7 +291,19 @@ export function keep(value: Value): Value {
 export function release(value: Value): boolean {
   if (--value.refCount > 0) return false;
   if (value.handle !== 0) bridge().release(value.handle);
+  if (value.derived) for (const one of value.derived.values()) if (one) release(one);
   return true;
+}
+
+/** Computes something from a value once, at the first call, and keeps it as long as the value; null stays null. */
+export function derivedOf(value: Value, name: string, compute: () => Value | null): Value | null {
+  const known = value.derived?.get(name);
+  if (known !== undefined) return known;
+  const result = compute();
+  if (result) keep(result);
+  value.derived ??= new Map();
+  value.derived.set(name, result);
+  return result;
 }
 
 /** Runs a body and frees all scratch that it made, except what was kept (`refCount` > 0). */

@@ -31,6 +31,12 @@ export interface Native {
   groupNorm(x: number, gamma: number, beta: number, groups: number, epsilon: number): number;
   /** -> 3: dx, dgamma and dbeta; 0 where ATen must do it. */
   groupNormGrad(dy: number, x: number, mean: number, rstd: number, gamma: number, groups: number): number;
+  /** weight [O,I,3,3] -> its Winograd transform, turned round for the input gradient; 0 where there is none. */
+  winogradFilter(weight: number, turned: number): number;
+  /** x [B,H,W,I] -> [B,H',W',O] with bias [O] or 0; 0 where ATen must do it. */
+  winogradConvolution(x: number, filter: number, bias: number, channels: number, padding: number): number;
+  /** x [B,H,W,I], dy [B,H',W',O] -> dL/dfilter [3,3,I,O]; 0 where ATen must do it. */
+  winogradFilterGradient(x: number, dy: number, padding: number): number;
   setThreads(threads: number): void;
   setTensorFloat32(allow: number): void;
   /** Gives cached memory back to the system. */

@@ -10,10 +10,11 @@ import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError, invariant } from "../../util/error.js";
 import type { ConvGeometry, EngineOps, NoiseKey, Precision } from "../ops.js";
 import { activate, activateGrad } from "./activation.js";
-import { aten, atenMany, bridge, narrowInputGradient, noiseRows, scope, type Value } from "./aten.js";
+import { aten, atenMany, bridge, scope, type Value } from "./aten.js";
 import type { TorchBackend } from "./backend.js";
 import { groupNorm, groupNormGrad } from "./group-norm.js";
 import { cast, empty, full } from "./kernels/convert.js";
+import { narrowInputGradient, noiseRows, winogradConvolution, winogradFilterGradient } from "./own-kernels.js";
 import { BFLOAT16, FLOAT } from "./scalar-type.js";
 
 const permute = aten("permute");
@@ -73,6 +74,11 @@ function unread([batch = 0, height = 0, width = 0, channels = 0]: readonly numbe
   return permute(empty([batch, height, width, channels], type), NCHW);
 }
 
+/** `weight` is [cout,cin,kh,kw]. The bridge asks more: whole vectors of channels, images that fill their tiles. */
+function suitsWinograd({ shape }: Value, stride: number): boolean {
+  return stride === 1 && shape[2] === 3 && shape[3] === 3;
+}
+
 /** The library's operators want one type: the one of the tensor that dominates the work. */
 function backward(dy: Value, x: Value, weight: Value, geometry: ConvGeometry, mask: readonly boolean[]): Value {
   const [result] = convolutionBackward(dy, x, weight, null, pair(geometry.stride), pair(geometry.padding), ONE, false, NONE, 1, mask);
@@ -94,8 +100,10 @@ export const torchOps: EngineOps = {
       const weight = native(filter);
       if (x.shape[0] === 0) return tensorOf(empty(outputShape(x.shape, weight, { stride, padding }), weight.type));
       const shift = bias === null ? null : cast(native(bias), weight.type);
-      const input = nchw(cast(native(x), weight.type));
-      const y = convolution(input, weight, shift, pair(stride), pair(padding), ONE, false, NONE, 1);
+      const given = cast(native(x), weight.type);
+      const minimal = suitsWinograd(weight, stride) && winogradConvolution(given, weight, shift, padding, false);
+      if (minimal) return tensorOf(minimal);
+      const y = convolution(nchw(given), weight, shift, pair(stride), pair(padding), ONE, false, NONE, 1);
       return tensorOf(permute(y, NHWC));
     });
   },
@@ -107,6 +115,8 @@ export const torchOps: EngineOps = {
       const given = cast(native(dy), weight.type);
       const narrow = (weight.shape[1] as number) <= NARROW && narrowInputGradient(given, weight, inputShape, geometry);
       if (narrow) return tensorOf(narrow);
+      const minimal = suitsWinograd(weight, geometry.stride) && winogradConvolution(given, weight, null, 2 - geometry.padding, true);
+      if (minimal) return tensorOf(minimal);
       const gradient = nchw(given);
       return tensorOf(permute(backward(gradient, unread(inputShape, weight.type), weight, geometry, INPUT_ONLY), NHWC));
     });
@@ -117,8 +127,11 @@ export const torchOps: EngineOps = {
       if (x.shape[0] === 0) return tensorOf(full(filterShape, 0, FLOAT));
       const [height = 0, width = 0, cin = 0, cout = 0] = filterShape;
       const input = native(x);
+      const gradientGiven = cast(native(dy), input.type);
+      const minimal = height === 3 && width === 3 && geometry.stride === 1 && winogradFilterGradient(input, gradientGiven, geometry.padding);
+      if (minimal) return tensorOf(minimal);
       const weight = unread([cout, height, width, cin], input.type);
-      const gradient = backward(nchw(cast(native(dy), input.type)), nchw(input), weight, geometry, WEIGHT_ONLY);
+      const gradient = backward(nchw(gradientGiven), nchw(input), weight, geometry, WEIGHT_ONLY);
       return tensorOf(contiguous(permute(cast(gradient, FLOAT), HWIO)));
     });
   },

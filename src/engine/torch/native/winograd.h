@@ -1,0 +1,323 @@
+// Convolutions with 3 x 3 filters and stride 1 by Winograd's minimal filtering, on the CPU: value, input gradient (the same
+// with the filter turned round) and filter gradient. winograd_tile.h has the mathematics.
+//
+// oneDNN's direct convolutions of libtorch 1.13 reach most of what the processor's multipliers can do, so the one way past
+// them is to multiply less. A batch's tiles are taken in chunks that stay in the second-level cache with their transforms:
+// patches -> 36 matrices [tiles][in], times the filter's 36 [in][out], -> 36 [tiles][out] -> tiles of the output. A tile's
+// values depend neither on the batch it came in nor on the number of threads.
+#pragma once
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "winograd_tile.h"
+
+namespace isoerg {
+
+struct WinogradShape {
+  int64_t batch, height, width;  // of the input
+  int64_t outHeight, outWidth;   // of the output
+  int64_t in, out, padding;      // channels; pixels on each side
+  int64_t tilesY() const { return (outHeight + kTile - 1) / kTile; }
+  int64_t tilesX() const { return (outWidth + kTile - 1) / kTile; }
+  int64_t numTiles() const { return batch * tilesY() * tilesX(); }
+  // A chunk's transforms take about 600 KB.
+  int64_t chunk() const {
+    int64_t tiles = (int64_t(600) << 10) / (kPoints * sizeof(float) * (in + out)) / 8 * 8;
+    return std::min<int64_t>(64, std::max<int64_t>(16, tiles));
+  }
+  int64_t numChunks() const { return (numTiles() + chunk() - 1) / chunk(); }
+};
+
+// Channels fill whole vectors, and the windows that stick out of the image don't eat up what is saved.
+inline bool winogradPays(int64_t in, int64_t out, int64_t outHeight, int64_t outWidth) {
+  int64_t tiles = (outHeight + kTile - 1) / kTile * ((outWidth + kTile - 1) / kTile);
+  return in % 16 == 0 && out % 16 == 0 && in > 0 && out > 0 && outHeight > 0 && outWidth > 0 && 16 * kPoints * tiles < 90 * outHeight * outWidth;
+}
+
+struct TilePlace {
+  int64_t image, y, x; // of its first output pixel
+};
+
+ISOERG_INLINE TilePlace placeOf(const WinogradShape& s, int64_t tile) {
+  int64_t perImage = s.tilesY() * s.tilesX(), within = tile % perImage;
+  return {tile / perImage, within / s.tilesX() * kTile, within % s.tilesX() * kTile};
+}
+
+// Pixels [kSize][kSize] from (y, x) of an image [height][width][channels]; those outside point at zeros.
+template <int kSize, class Storage>
+ISOERG_INLINE void pixelsAt(
+    const Storage* image, int64_t height, int64_t width, int64_t channels, int64_t y, int64_t x, const Storage* zeros, const Storage* (&pixels)[kSize][kSize]) {
+  for (int64_t i = 0; i < kSize; i++)
+    for (int64_t j = 0; j < kSize; j++) {
+      bool inside = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
+      pixels[i][j] = inside ? image + ((y + i) * width + x + j) * channels : zeros;
+    }
+}
+
+// Patches of a chunk's tiles -> patches [36][chunk][in]; rows beyond the last tile are zeros.
+template <class Isa, class Storage>
+ISOERG_INLINE void transformPatches(const WinogradShape& s, const Storage* x, int64_t first, int64_t chunk, const Storage* zeros, float* patches) {
+  typedef typename Isa::Vector Vector;
+  const int64_t numTiles = s.numTiles(), step = chunk * s.in;
+  for (int64_t t = 0; t < chunk; t++) {
+    const Storage* pixels[kPatch][kPatch];
+    if (first + t < numTiles) {
+      TilePlace place = placeOf(s, first + t);
+      pixelsAt(x + place.image * s.height * s.width * s.in, s.height, s.width, s.in, place.y - s.padding, place.x - s.padding, zeros, pixels);
+    } else {
+      for (auto& row : pixels) std::fill(row, row + kPatch, zeros);
+    }
+    for (int64_t c = 0; c < s.in; c += Isa::kLanes) {
+      Vector d[kPatch][kPatch], v[kPatch][kPatch];
+      for (int i = 0; i < kPatch; i++)
+        for (int j = 0; j < kPatch; j++) d[i][j] = loadLanes<Isa>(pixels[i][j] + c);
+      bothDimensions(d, v, [](const Vector(&in)[6], Vector(&out)[6]) __attribute__((always_inline)) { inputTransform(in, out); });
+      float* to = patches + t * s.in + c;
+      for (int p = 0; p < kPoints; p++) storeLanes<Isa>(v[p / kPatch][p % kPatch], to + p * step);
+    }
+  }
+}
+
+// Products [36][chunk][out] -> the chunk's tiles of y, with the bias.
+template <class Isa, class Storage>
+ISOERG_INLINE void writeTiles(const WinogradShape& s, const float* products, const float* bias, int64_t first, int64_t chunk, Storage* y) {
+  typedef typename Isa::Vector Vector;
+  const int64_t end = std::min(chunk, s.numTiles() - first), step = chunk * s.out;
+  for (int64_t t = 0; t < end; t++) {
+    TilePlace place = placeOf(s, first + t);
+    Storage* tile = y + ((place.image * s.outHeight + place.y) * s.outWidth + place.x) * s.out;
+    const int64_t rows = std::min<int64_t>(kTile, s.outHeight - place.y), columns = std::min<int64_t>(kTile, s.outWidth - place.x);
+    for (int64_t c = 0; c < s.out; c += Isa::kLanes) {
+      Vector m[kPatch][kPatch], values[kTile][kTile];
+      const float* from = products + t * s.out + c;
+      for (int p = 0; p < kPoints; p++) m[p / kPatch][p % kPatch] = loadLanes<Isa>(from + p * step);
+      bothDimensions(m, values, [](const Vector(&in)[6], Vector(&out)[4]) __attribute__((always_inline)) { outputTransform(in, out); });
+      Vector shift = bias ? loadLanes<Isa>(bias + c) : Vector{};
+      for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) storeLanes<Isa>(values[i][j] + shift, tile + (i * s.outWidth + j) * s.out + c);
+    }
+  }
+}
+
+// Tiles of dy -> gradients [36][chunk][out], stored in blocks of columns; rows beyond the last tile are zeros.
+template <class Isa, class Storage>
+ISOERG_INLINE void transformGradients(const WinogradShape& s, const Storage* dy, int64_t first, int64_t chunk, const Storage* zeros, float* gradients) {
+  typedef typename Isa::Vector Vector;
+  const int64_t numTiles = s.numTiles(), step = chunk * s.out;
+  for (int64_t t = 0; t < chunk; t++) {
+    const Storage* pixels[kTile][kTile];
+    if (first + t < numTiles) {
+      TilePlace place = placeOf(s, first + t);
+      pixelsAt(dy + place.image * s.outHeight * s.outWidth * s.out, s.outHeight, s.outWidth, s.out, place.y, place.x, zeros, pixels);
+    } else {
+      for (auto& row : pixels) std::fill(row, row + kTile, zeros);
+    }
+    for (int64_t c = 0; c < s.out; c += Isa::kLanes) {
+      Vector d[kTile][kTile], z[kPatch][kPatch];
+      for (int i = 0; i < kTile; i++)
+        for (int j = 0; j < kTile; j++) d[i][j] = loadLanes<Isa>(pixels[i][j] + c);
+      bothDimensions(d, z, [](const Vector(&in)[4], Vector(&out)[6]) __attribute__((always_inline)) { gradientTransform(in, out); });
+      float* to = gradients + blockedIndex(t, c, chunk, s.out);
+      for (int p = 0; p < kPoints; p++) storeLanes<Isa>(z[p / kPatch][p % kPatch], to + p * step);
+    }
+  }
+}
+
+// scratch: 36 chunk (in + out) floats. filter: 36 matrices [in][out] in blocks of columns.
+template <class Isa, class Storage>
+ISOERG_INLINE void convolveChunks(
+    const WinogradShape& s, const Storage* x, const float* filter, const float* bias, const Storage* zeros, float* scratch, int64_t begin, int64_t end, Storage* y) {
+  const int64_t chunk = s.chunk();
+  float* products = scratch + kPoints * chunk * s.in;
+  for (int64_t at = begin; at < end; at++) {
+    transformPatches<Isa>(s, x, at * chunk, chunk, zeros, scratch);
+    for (int64_t p = 0; p < kPoints; p++)
+      product<Isa, false>(scratch + p * chunk * s.in, s.in, 1, filter + p * s.in * s.out, s.in, products + p * chunk * s.out, chunk, s.out);
+    writeTiles<Isa>(s, products, bias, at * chunk, chunk, y);
+  }
+}
+
+// Adds the chunks' share to sums [36][in][out].
+template <class Isa, class Storage>
+ISOERG_INLINE void filterGradientChunks(
+    const WinogradShape& s, const Storage* x, const Storage* dy, const Storage* zeros, float* scratch, int64_t begin, int64_t end, float* sums) {
+  const int64_t chunk = s.chunk();
+  float* gradients = scratch + kPoints * chunk * s.in;
+  for (int64_t at = begin; at < end; at++) {
+    transformPatches<Isa>(s, x, at * chunk, chunk, zeros, scratch);
+    transformGradients<Isa>(s, dy, at * chunk, chunk, zeros, gradients);
+    for (int64_t p = 0; p < kPoints; p++)
+      product<Isa, true>(scratch + p * chunk * s.in, 1, s.in, gradients + p * chunk * s.out, chunk, sums + p * s.in * s.out, s.in, s.out);
+  }
+}
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define ISOERG_WINOGRAD(Isa, Storage, Name, Target)                                                                                          \
+  __attribute__((target(Target))) inline void convolve##Name(                                                                                \
+      const WinogradShape& s, const Storage* x, const float* filter, const float* bias, const Storage* zeros, float* scratch, int64_t begin, \
+      int64_t end, Storage* y) {                                                                                                             \
+    convolveChunks<Isa>(s, x, filter, bias, zeros, scratch, begin, end, y);                                                                  \
+  }                                                                                                                                          \
+  __attribute__((target(Target))) inline void filterGradient##Name(                                                                          \
+      const WinogradShape& s, const Storage* x, const Storage* dy, const Storage* zeros, float* scratch, int64_t begin, int64_t end,         \
+      float* sums) {                                                                                                                         \
+    filterGradientChunks<Isa>(s, x, dy, zeros, scratch, begin, end, sums);                                                                   \
+  }
+#define ISOERG_AVX512 "avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512"
+ISOERG_WINOGRAD(Avx512, float, FloatAvx512, ISOERG_AVX512)
+ISOERG_WINOGRAD(Avx512, uint16_t, BfloatAvx512, ISOERG_AVX512)
+ISOERG_WINOGRAD(Avx2, float, FloatAvx2, "avx2,fma")
+ISOERG_WINOGRAD(Avx2, uint16_t, BfloatAvx2, "avx2,fma")
+#undef ISOERG_WINOGRAD
+#define ISOERG_HAS_WINOGRAD 1
+inline int winogradLevel() { // 2 AVX-512, 1 AVX2, 0 neither
+  static const int level = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+          __builtin_cpu_supports("avx512dq")
+      ? 2
+      : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
+  return level;
+}
+#else
+inline int winogradLevel() { return 0; }
+#endif
+
+inline bool winogradStorage(const at::Tensor& x) {
+  return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
+// weight [out,in,3,3] -> its 36 matrices [in][out] (flat, float32); turned round, for the input gradient: [out][in]. An
+// undefined tensor where the processor or the shape doesn't suit.
+inline at::Tensor winogradFilter(const at::Tensor& weight, bool turned) {
+  if (winogradLevel() == 0 || !winogradStorage(weight) || weight.dim() != 4 || weight.size(2) != 3 || weight.size(3) != 3 ||
+      weight.size(0) % 16 || weight.size(1) % 16 || weight.numel() == 0)
+    return {};
+  const int64_t out = weight.size(0), in = weight.size(1);
+  at::Tensor rows = weight.permute({2, 3, 1, 0}).to(at::kFloat).contiguous(); // [3][3][in][out]
+  if (turned) rows = weight.permute({2, 3, 0, 1}).to(at::kFloat).contiguous(); // [3][3][out][in]
+  const float* from = rows.data_ptr<float>();
+  const int64_t depth = turned ? out : in, size = turned ? in : out;
+  at::Tensor result = at::empty({kPoints, in * out}, at::TensorOptions(at::kFloat));
+  float* to = result.data_ptr<float>();
+  at::parallel_for(0, depth, 1 + 4096 / size, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; k++)
+      for (int64_t n = 0; n < size; n += 16) {
+        float* block = to + blockedIndex(static_cast<size_t>(k), static_cast<size_t>(n), static_cast<size_t>(depth), static_cast<size_t>(size));
+        for (int64_t lane = 0; lane < 16; lane++) {
+          float g[3][3], u[kPatch][kPatch];
+          for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 3; j++) {
+              int place = turned ? (2 - i) * 3 + 2 - j : i * 3 + j;
+              g[i][j] = from[(place * depth + k) * size + n + lane];
+            }
+          bothDimensions(g, u, [](const float(&one)[3], float(&other)[6]) { filterTransform(one, other); });
+          for (int p = 0; p < kPoints; p++) block[p * in * out + lane] = u[p / kPatch][p % kPatch];
+        }
+      }
+  });
+  return result;
+}
+
+template <class Storage>
+at::Tensor zeroPixel(int64_t channels) {
+  return at::zeros({std::max<int64_t>(channels, 64)}, at::TensorOptions(sizeof(Storage) == 4 ? at::kFloat : at::kBFloat16));
+}
+
+inline c10::DataPtr winogradScratch(const WinogradShape& s) {
+  return c10::GetCPUAllocator()->allocate(sizeof(float) * static_cast<size_t>(kPoints * s.chunk() * (s.in + s.out)));
+}
+
+template <class Storage>
+void convolveAll(const WinogradShape& s, const at::Tensor& x, const at::Tensor& filter, const float* bias, const at::Tensor& y) {
+#ifdef ISOERG_HAS_WINOGRAD
+  at::Tensor zeros = zeroPixel<Storage>(std::max(s.in, s.out));
+  const auto* from = static_cast<const Storage*>(x.data_ptr());
+  const auto* nothing = static_cast<const Storage*>(zeros.data_ptr());
+  auto* to = static_cast<Storage*>(y.data_ptr());
+  at::parallel_for(0, s.numChunks(), 1, [&](int64_t begin, int64_t end) {
+    c10::DataPtr memory = winogradScratch(s);
+    auto* scratch = static_cast<float*>(memory.get());
+    const float* u = filter.data_ptr<float>();
+    if constexpr (sizeof(Storage) == 4) {
+      if (winogradLevel() == 2) convolveFloatAvx512(s, from, u, bias, nothing, scratch, begin, end, to);
+      else convolveFloatAvx2(s, from, u, bias, nothing, scratch, begin, end, to);
+    } else {
+      if (winogradLevel() == 2) convolveBfloatAvx512(s, from, u, bias, nothing, scratch, begin, end, to);
+      else convolveBfloatAvx2(s, from, u, bias, nothing, scratch, begin, end, to);
+    }
+  });
+#endif
+}
+
+// x [B,H,W,in], filter of winogradFilter, bias [out] or undefined -> [B,H',W',out], or an undefined tensor where ATen's must do it.
+inline at::Tensor winogradConvolution(const at::Tensor& x, const at::Tensor& filter, const at::Tensor& bias, int64_t out, int64_t padding) {
+  if (!winogradStorage(x) || !x.is_contiguous() || x.dim() != 4 || padding < 0 || padding > 2) return {};
+  WinogradShape s{x.size(0), x.size(1), x.size(2), x.size(1) + 2 * padding - 2, x.size(2) + 2 * padding - 2, x.size(3), out, padding};
+  if (s.batch == 0 || !winogradPays(s.in, s.out, s.outHeight, s.outWidth) || filter.numel() != kPoints * s.in * s.out) return {};
+  at::Tensor y = at::empty({s.batch, s.outHeight, s.outWidth, s.out}, x.options());
+  at::Tensor shift = bias.defined() ? bias.to(at::kFloat).contiguous() : at::Tensor();
+  const float* shiftValues = shift.defined() ? shift.data_ptr<float>() : nullptr;
+  if (x.scalar_type() == at::kFloat) convolveAll<float>(s, x, filter, shiftValues, y);
+  else convolveAll<uint16_t>(s, x, filter, shiftValues, y);
+  return y;
+}
+
+template <class Storage>
+void filterGradientAll(const WinogradShape& s, const at::Tensor& x, const at::Tensor& dy, const at::Tensor& sums, int64_t parts) {
+#ifdef ISOERG_HAS_WINOGRAD
+  at::Tensor zeros = zeroPixel<Storage>(std::max(s.in, s.out));
+  const auto* from = static_cast<const Storage*>(x.data_ptr());
+  const auto* gradient = static_cast<const Storage*>(dy.data_ptr());
+  const auto* nothing = static_cast<const Storage*>(zeros.data_ptr());
+  at::parallel_for(0, parts, 1, [&](int64_t firstPart, int64_t lastPart) {
+    c10::DataPtr memory = winogradScratch(s);
+    auto* scratch = static_cast<float*>(memory.get());
+    for (int64_t part = firstPart; part < lastPart; part++) {
+      float* sum = sums.data_ptr<float>() + part * kPoints * s.in * s.out;
+      int64_t begin = s.numChunks() * part / parts, end = s.numChunks() * (part + 1) / parts;
+      if constexpr (sizeof(Storage) == 4) {
+        if (winogradLevel() == 2) filterGradientFloatAvx512(s, from, gradient, nothing, scratch, begin, end, sum);
+        else filterGradientFloatAvx2(s, from, gradient, nothing, scratch, begin, end, sum);
+      } else {
+        if (winogradLevel() == 2) filterGradientBfloatAvx512(s, from, gradient, nothing, scratch, begin, end, sum);
+        else filterGradientBfloatAvx2(s, from, gradient, nothing, scratch, begin, end, sum);
+      }
+    }
+  });
+#endif
+}
+
+// x [B,H,W,in], dy [B,H',W',out] of one type -> dL/dfilter [3,3,in,out] in float32, or an undefined tensor.
+inline at::Tensor winogradFilterGradient(const at::Tensor& x, const at::Tensor& dy, int64_t padding) {
+  if (winogradLevel() == 0 || !winogradStorage(x) || x.scalar_type() != dy.scalar_type() || !x.is_contiguous() || !dy.is_contiguous() || x.dim() != 4)
+    return {};
+  WinogradShape s{x.size(0), x.size(1), x.size(2), dy.size(1), dy.size(2), x.size(3), dy.size(3), padding};
+  if (s.batch == 0 || s.outHeight != s.height + 2 * padding - 2 || s.outWidth != s.width + 2 * padding - 2 ||
+      !winogradPays(s.in, s.out, s.outHeight, s.outWidth))
+    return {};
+  const int64_t parts = std::min<int64_t>(at::get_num_threads(), s.numChunks());
+  at::Tensor sums = at::zeros({parts, kPoints, s.in * s.out}, at::TensorOptions(at::kFloat));
+  if (x.scalar_type() == at::kFloat) filterGradientAll<float>(s, x, dy, sums, parts);
+  else filterGradientAll<uint16_t>(s, x, dy, sums, parts);
+  at::Tensor result = at::empty({3, 3, s.in, s.out}, at::TensorOptions(at::kFloat));
+  const float* from = sums.data_ptr<float>();
+  float* to = result.data_ptr<float>();
+  const int64_t size = s.in * s.out;
+  at::parallel_for(0, size, 8192, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) {
+      float w[kPatch][kPatch], g[3][3];
+      for (int p = 0; p < kPoints; p++) {
+        float sum = 0;
+        for (int64_t part = 0; part < parts; part++) sum += from[(part * kPoints + p) * size + i];
+        w[p / kPatch][p % kPatch] = sum;
+      }
+      bothDimensions(w, g, [](const float(&one)[6], float(&other)[3]) { filterGradientTransform(one, other); });
+      for (int place = 0; place < 9; place++) to[place * size + i] = g[place / 3][place % 3];
+    }
+  });
+  return result;
+}
+
+} // namespace isoerg
