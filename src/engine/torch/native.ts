@@ -37,6 +37,8 @@ export interface Native {
   winogradConvolution(x: number, filter: number, bias: number, channels: number, padding: number): number;
   /** x [B,H,W,I], dy [B,H',W',O] -> dL/dfilter [3,3,I,O]; 0 where ATen must do it. */
   winogradFilterGradient(x: number, dy: number, padding: number): number;
+  /** Of the process: 2 AVX-512 where the processor has it, 1 AVX2 at most, 0 ATen's convolutions; for tests and comparisons. */
+  limitWinograd(level: number): void;
   setThreads(threads: number): void;
   setTensorFloat32(allow: number): void;
   /** Gives cached memory back to the system. */

@@ -128,7 +128,8 @@ export const torchOps: EngineOps = {
       const [height = 0, width = 0, cin = 0, cout = 0] = filterShape;
       const input = native(x);
       const gradientGiven = cast(native(dy), input.type);
-      const minimal = height === 3 && width === 3 && geometry.stride === 1 && winogradFilterGradient(input, gradientGiven, geometry.padding);
+      const minimal =
+        height === 3 && width === 3 && geometry.stride === 1 && winogradFilterGradient(input, gradientGiven, geometry.padding);
       if (minimal) return tensorOf(minimal);
       const weight = unread([cout, height, width, cin], input.type);
       const gradient = backward(nchw(gradientGiven), nchw(input), weight, geometry, WEIGHT_ONLY);

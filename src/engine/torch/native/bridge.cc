@@ -220,6 +220,7 @@ NAPI_MODULE_INIT() {
       {"winogradFilter", entry<winogradFilterOf>},
       {"winogradConvolution", entry<winogradConvolutionOf>},
       {"winogradFilterGradient", entry<winogradFilterGradientOf>},
+      {"limitWinograd", entry<limitWinograd>},
       {"setThreads", entry<setThreads>}, {"setTensorFloat32", entry<setTensorFloat32>},
       {"trim", entry<trim>},           {"resetPeak", entry<resetPeak>}, {"memory", entry<memory>},
       {"about", entry<about>},         {"strides", entry<strides>},

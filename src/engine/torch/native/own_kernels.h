@@ -90,4 +90,10 @@ static napi_value winogradFilterGradientOf(const Call& call) {
   return writeIfDefined(call, winogradFilterGradient(tensors.at(call.number(0)), tensors.at(call.number(1)), call.integer(2)));
 }
 
+// limitWinograd(level): 2 AVX-512 where the processor has it, 1 AVX2 at most, 0 ATen's convolutions; for tests and comparisons.
+static napi_value limitWinograd(const Call& call) {
+  levelLimit() = call.integer(0);
+  return nullptr;
+}
+
 } // namespace isoerg

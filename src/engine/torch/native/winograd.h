@@ -8,13 +8,17 @@
 #pragma once
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "winograd_tile.h"
 
 namespace isoerg {
+
+#define ISOERG_INLINED __attribute__((always_inline))
 
 struct WinogradShape {
   int64_t batch, height, width;  // of the input
@@ -28,6 +32,10 @@ struct WinogradShape {
     int64_t tiles = (int64_t(600) << 10) / (kPoints * sizeof(float) * (in + out)) / 8 * 8;
     return std::min<int64_t>(64, std::max<int64_t>(16, tiles));
   }
+  // Between the 36 matrices of a chunk: a power of two would put all of them into the same few places of the caches.
+  int64_t inStep() const { return chunk() * in + 16; }
+  int64_t outStep() const { return chunk() * out + 16; }
+  int64_t scratchSize() const { return kPoints * (inStep() + outStep()); }
   int64_t numChunks() const { return (numTiles() + chunk() - 1) / chunk(); }
 };
 
@@ -42,62 +50,67 @@ struct TilePlace {
 };
 
 ISOERG_INLINE TilePlace placeOf(const WinogradShape& s, int64_t tile) {
-  int64_t perImage = s.tilesY() * s.tilesX(), within = tile % perImage;
-  return {tile / perImage, within / s.tilesX() * kTile, within % s.tilesX() * kTile};
+  auto perRow = static_cast<uint32_t>(s.tilesX()), perImage = static_cast<uint32_t>(s.tilesY()) * perRow, number = static_cast<uint32_t>(tile);
+  uint32_t within = number % perImage;
+  return {number / perImage, within / perRow * kTile, within % perRow * kTile};
 }
 
-// Pixels [kSize][kSize] from (y, x) of an image [height][width][channels]; those outside point at zeros.
+// The square of kSize x kSize pixels from (y, x) on of an image [height][width][channels]; pixels outside are zeros.
 template <int kSize, class Storage>
-ISOERG_INLINE void pixelsAt(
-    const Storage* image, int64_t height, int64_t width, int64_t channels, int64_t y, int64_t x, const Storage* zeros, const Storage* (&pixels)[kSize][kSize]) {
-  for (int64_t i = 0; i < kSize; i++)
-    for (int64_t j = 0; j < kSize; j++) {
-      bool inside = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
-      pixels[i][j] = inside ? image + ((y + i) * width + x + j) * channels : zeros;
-    }
-}
+struct Square {
+  const Storage* pixels[kSize][kSize];
+
+  ISOERG_INLINE Square at(const Storage* image, int64_t height, int64_t width, int64_t channels, int64_t y, int64_t x, const Storage* zeros) {
+    Square square;
+    const bool inside = y >= 0 && x >= 0 && y + kSize <= height && x + kSize <= width;
+    const Storage* first = image + (y * width + x) * channels;
+    for (int64_t i = 0; i < kSize; i++)
+      for (int64_t j = 0; j < kSize; j++) {
+        bool exists = inside || (y + i >= 0 && y + i < height && x + j >= 0 && x + j < width);
+        square.pixels[i][j] = exists ? first + (i * width + j) * channels : zeros;
+      }
+    return square;
+  }
+};
 
 // Patches of a chunk's tiles -> patches [36][chunk][in]; rows beyond the last tile are zeros.
 template <class Isa, class Storage>
 ISOERG_INLINE void transformPatches(const WinogradShape& s, const Storage* x, int64_t first, int64_t chunk, const Storage* zeros, float* patches) {
   typedef typename Isa::Vector Vector;
-  const int64_t numTiles = s.numTiles(), step = chunk * s.in;
-  for (int64_t t = 0; t < chunk; t++) {
-    const Storage* pixels[kPatch][kPatch];
-    if (first + t < numTiles) {
-      TilePlace place = placeOf(s, first + t);
-      pixelsAt(x + place.image * s.height * s.width * s.in, s.height, s.width, s.in, place.y - s.padding, place.x - s.padding, zeros, pixels);
-    } else {
-      for (auto& row : pixels) std::fill(row, row + kPatch, zeros);
-    }
+  typedef Square<kPatch, Storage> Patch;
+  const int64_t step = s.inStep(), end = std::min(chunk, s.numTiles() - first);
+  for (int64_t t = 0; t < end; t++) {
+    TilePlace place = placeOf(s, first + t);
+    Patch patch = Patch::at(x + place.image * s.height * s.width * s.in, s.height, s.width, s.in, place.y - s.padding, place.x - s.padding, zeros);
     for (int64_t c = 0; c < s.in; c += Isa::kLanes) {
-      Vector d[kPatch][kPatch], v[kPatch][kPatch];
-      for (int i = 0; i < kPatch; i++)
-        for (int j = 0; j < kPatch; j++) d[i][j] = loadLanes<Isa>(pixels[i][j] + c);
-      bothDimensions(d, v, [](const Vector(&in)[6], Vector(&out)[6]) __attribute__((always_inline)) { inputTransform(in, out); });
       float* to = patches + t * s.in + c;
-      for (int p = 0; p < kPoints; p++) storeLanes<Isa>(v[p / kPatch][p % kPatch], to + p * step);
+      bothDimensions<kPatch, kPatch, Vector>(
+          [&](int i, int j) ISOERG_INLINED { return loadLanes<Isa>(patch.pixels[i][j] + c); },
+          [](const Vector(&in)[6], Vector(&out)[6]) ISOERG_INLINED { inputTransform(in, out); },
+          [&](int i, int j, Vector value) ISOERG_INLINED { storeLanes<Isa>(value, to + (i * kPatch + j) * step); });
     }
   }
+  for (int p = 0; p < kPoints; p++) std::fill(patches + p * step + end * s.in, patches + p * step + chunk * s.in, 0.0f);
 }
 
 // Products [36][chunk][out] -> the chunk's tiles of y, with the bias.
 template <class Isa, class Storage>
 ISOERG_INLINE void writeTiles(const WinogradShape& s, const float* products, const float* bias, int64_t first, int64_t chunk, Storage* y) {
   typedef typename Isa::Vector Vector;
-  const int64_t end = std::min(chunk, s.numTiles() - first), step = chunk * s.out;
+  const int64_t end = std::min(chunk, s.numTiles() - first), step = s.outStep();
   for (int64_t t = 0; t < end; t++) {
     TilePlace place = placeOf(s, first + t);
     Storage* tile = y + ((place.image * s.outHeight + place.y) * s.outWidth + place.x) * s.out;
     const int64_t rows = std::min<int64_t>(kTile, s.outHeight - place.y), columns = std::min<int64_t>(kTile, s.outWidth - place.x);
     for (int64_t c = 0; c < s.out; c += Isa::kLanes) {
-      Vector m[kPatch][kPatch], values[kTile][kTile];
       const float* from = products + t * s.out + c;
-      for (int p = 0; p < kPoints; p++) m[p / kPatch][p % kPatch] = loadLanes<Isa>(from + p * step);
-      bothDimensions(m, values, [](const Vector(&in)[6], Vector(&out)[4]) __attribute__((always_inline)) { outputTransform(in, out); });
       Vector shift = bias ? loadLanes<Isa>(bias + c) : Vector{};
-      for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) storeLanes<Isa>(values[i][j] + shift, tile + (i * s.outWidth + j) * s.out + c);
+      bothDimensions<kPatch, kTile, Vector>(
+          [&](int i, int j) ISOERG_INLINED { return loadLanes<Isa>(from + (i * kPatch + j) * step); },
+          [](const Vector(&in)[6], Vector(&out)[4]) ISOERG_INLINED { outputTransform(in, out); },
+          [&](int i, int j, Vector value) ISOERG_INLINED {
+            if (i < rows && j < columns) storeLanes<Isa>(value + shift, tile + (i * s.outWidth + j) * s.out + c);
+          });
     }
   }
 }
@@ -106,36 +119,32 @@ ISOERG_INLINE void writeTiles(const WinogradShape& s, const float* products, con
 template <class Isa, class Storage>
 ISOERG_INLINE void transformGradients(const WinogradShape& s, const Storage* dy, int64_t first, int64_t chunk, const Storage* zeros, float* gradients) {
   typedef typename Isa::Vector Vector;
-  const int64_t numTiles = s.numTiles(), step = chunk * s.out;
-  for (int64_t t = 0; t < chunk; t++) {
-    const Storage* pixels[kTile][kTile];
-    if (first + t < numTiles) {
-      TilePlace place = placeOf(s, first + t);
-      pixelsAt(dy + place.image * s.outHeight * s.outWidth * s.out, s.outHeight, s.outWidth, s.out, place.y, place.x, zeros, pixels);
-    } else {
-      for (auto& row : pixels) std::fill(row, row + kTile, zeros);
-    }
+  typedef Square<kTile, Storage> Tile;
+  const int64_t step = s.outStep(), end = std::min(chunk, s.numTiles() - first);
+  if (end < chunk) std::fill(gradients, gradients + kPoints * step, 0.0f);
+  for (int64_t t = 0; t < end; t++) {
+    TilePlace place = placeOf(s, first + t);
+    Tile tile = Tile::at(dy + place.image * s.outHeight * s.outWidth * s.out, s.outHeight, s.outWidth, s.out, place.y, place.x, zeros);
     for (int64_t c = 0; c < s.out; c += Isa::kLanes) {
-      Vector d[kTile][kTile], z[kPatch][kPatch];
-      for (int i = 0; i < kTile; i++)
-        for (int j = 0; j < kTile; j++) d[i][j] = loadLanes<Isa>(pixels[i][j] + c);
-      bothDimensions(d, z, [](const Vector(&in)[4], Vector(&out)[6]) __attribute__((always_inline)) { gradientTransform(in, out); });
       float* to = gradients + blockedIndex(t, c, chunk, s.out);
-      for (int p = 0; p < kPoints; p++) storeLanes<Isa>(z[p / kPatch][p % kPatch], to + p * step);
+      bothDimensions<kTile, kPatch, Vector>(
+          [&](int i, int j) ISOERG_INLINED { return loadLanes<Isa>(tile.pixels[i][j] + c); },
+          [](const Vector(&in)[4], Vector(&out)[6]) ISOERG_INLINED { gradientTransform(in, out); },
+          [&](int i, int j, Vector value) ISOERG_INLINED { storeLanes<Isa>(value, to + (i * kPatch + j) * step); });
     }
   }
 }
 
-// scratch: 36 chunk (in + out) floats. filter: 36 matrices [in][out] in blocks of columns.
+// scratch: scratchSize() floats. filter: 36 matrices [in][out] in blocks of columns.
 template <class Isa, class Storage>
 ISOERG_INLINE void convolveChunks(
     const WinogradShape& s, const Storage* x, const float* filter, const float* bias, const Storage* zeros, float* scratch, int64_t begin, int64_t end, Storage* y) {
   const int64_t chunk = s.chunk();
-  float* products = scratch + kPoints * chunk * s.in;
+  float* products = scratch + kPoints * s.inStep();
   for (int64_t at = begin; at < end; at++) {
     transformPatches<Isa>(s, x, at * chunk, chunk, zeros, scratch);
     for (int64_t p = 0; p < kPoints; p++)
-      product<Isa, false>(scratch + p * chunk * s.in, s.in, 1, filter + p * s.in * s.out, s.in, products + p * chunk * s.out, chunk, s.out);
+      product<Isa, false>(scratch + p * s.inStep(), s.in, 1, filter + p * s.in * s.out, s.in, products + p * s.outStep(), chunk, s.out);
     writeTiles<Isa>(s, products, bias, at * chunk, chunk, y);
   }
 }
@@ -145,12 +154,12 @@ template <class Isa, class Storage>
 ISOERG_INLINE void filterGradientChunks(
     const WinogradShape& s, const Storage* x, const Storage* dy, const Storage* zeros, float* scratch, int64_t begin, int64_t end, float* sums) {
   const int64_t chunk = s.chunk();
-  float* gradients = scratch + kPoints * chunk * s.in;
+  float* gradients = scratch + kPoints * s.inStep();
   for (int64_t at = begin; at < end; at++) {
     transformPatches<Isa>(s, x, at * chunk, chunk, zeros, scratch);
     transformGradients<Isa>(s, dy, at * chunk, chunk, zeros, gradients);
     for (int64_t p = 0; p < kPoints; p++)
-      product<Isa, true>(scratch + p * chunk * s.in, 1, s.in, gradients + p * chunk * s.out, chunk, sums + p * s.in * s.out, s.in, s.out);
+      product<Isa, true>(scratch + p * s.inStep(), 1, s.in, gradients + p * s.outStep(), chunk, sums + p * s.in * s.out, s.in, s.out);
   }
 }
 
@@ -173,16 +182,25 @@ ISOERG_WINOGRAD(Avx2, float, FloatAvx2, "avx2,fma")
 ISOERG_WINOGRAD(Avx2, uint16_t, BfloatAvx2, "avx2,fma")
 #undef ISOERG_WINOGRAD
 #define ISOERG_HAS_WINOGRAD 1
-inline int winogradLevel() { // 2 AVX-512, 1 AVX2, 0 neither
-  static const int level = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-          __builtin_cpu_supports("avx512dq")
-      ? 2
-      : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 1 : 0;
-  return level;
-}
-#else
-inline int winogradLevel() { return 0; }
 #endif
+
+// 2 AVX-512, 1 AVX2, 0 neither: ATen's convolutions are taken then.
+inline int processorLevel() {
+#ifdef ISOERG_HAS_WINOGRAD
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+    return 2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+#endif
+  return 0;
+}
+inline std::atomic<int>& levelLimit() {
+  static std::atomic<int> limit(2);
+  return limit;
+}
+inline int winogradLevel() {
+  static const int level = processorLevel();
+  return std::min(level, levelLimit().load(std::memory_order_relaxed));
+}
 
 inline bool winogradStorage(const at::Tensor& x) {
   return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
@@ -206,14 +224,10 @@ inline at::Tensor winogradFilter(const at::Tensor& weight, bool turned) {
       for (int64_t n = 0; n < size; n += 16) {
         float* block = to + blockedIndex(static_cast<size_t>(k), static_cast<size_t>(n), static_cast<size_t>(depth), static_cast<size_t>(size));
         for (int64_t lane = 0; lane < 16; lane++) {
-          float g[3][3], u[kPatch][kPatch];
-          for (int i = 0; i < 3; i++)
-            for (int j = 0; j < 3; j++) {
-              int place = turned ? (2 - i) * 3 + 2 - j : i * 3 + j;
-              g[i][j] = from[(place * depth + k) * size + n + lane];
-            }
-          bothDimensions(g, u, [](const float(&one)[3], float(&other)[6]) { filterTransform(one, other); });
-          for (int p = 0; p < kPoints; p++) block[p * in * out + lane] = u[p / kPatch][p % kPatch];
+          bothDimensions<3, kPatch, float>(
+              [&](int i, int j) { return from[((turned ? 8 - 3 * i - j : 3 * i + j) * depth + k) * size + n + lane]; },
+              [](const float(&one)[3], float(&other)[6]) { filterTransform(one, other); },
+              [&](int i, int j, float value) { block[(i * kPatch + j) * in * out + lane] = value; });
         }
       }
   });
@@ -226,7 +240,7 @@ at::Tensor zeroPixel(int64_t channels) {
 }
 
 inline c10::DataPtr winogradScratch(const WinogradShape& s) {
-  return c10::GetCPUAllocator()->allocate(sizeof(float) * static_cast<size_t>(kPoints * s.chunk() * (s.in + s.out)));
+  return c10::GetCPUAllocator()->allocate(sizeof(float) * static_cast<size_t>(s.scratchSize()));
 }
 
 template <class Storage>
@@ -253,7 +267,7 @@ void convolveAll(const WinogradShape& s, const at::Tensor& x, const at::Tensor& 
 
 // x [B,H,W,in], filter of winogradFilter, bias [out] or undefined -> [B,H',W',out], or an undefined tensor where ATen's must do it.
 inline at::Tensor winogradConvolution(const at::Tensor& x, const at::Tensor& filter, const at::Tensor& bias, int64_t out, int64_t padding) {
-  if (!winogradStorage(x) || !x.is_contiguous() || x.dim() != 4 || padding < 0 || padding > 2) return {};
+  if (winogradLevel() == 0 || !winogradStorage(x) || !x.is_contiguous() || x.dim() != 4 || padding < 0 || padding > 2) return {};
   WinogradShape s{x.size(0), x.size(1), x.size(2), x.size(1) + 2 * padding - 2, x.size(2) + 2 * padding - 2, x.size(3), out, padding};
   if (s.batch == 0 || !winogradPays(s.in, s.out, s.outHeight, s.outWidth) || filter.numel() != kPoints * s.in * s.out) return {};
   at::Tensor y = at::empty({s.batch, s.outHeight, s.outWidth, s.out}, x.options());
@@ -307,14 +321,14 @@ inline at::Tensor winogradFilterGradient(const at::Tensor& x, const at::Tensor& 
   const int64_t size = s.in * s.out;
   at::parallel_for(0, size, 8192, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
-      float w[kPatch][kPatch], g[3][3];
-      for (int p = 0; p < kPoints; p++) {
-        float sum = 0;
-        for (int64_t part = 0; part < parts; part++) sum += from[(part * kPoints + p) * size + i];
-        w[p / kPatch][p % kPatch] = sum;
-      }
-      bothDimensions(w, g, [](const float(&one)[6], float(&other)[3]) { filterGradientTransform(one, other); });
-      for (int place = 0; place < 9; place++) to[place * size + i] = g[place / 3][place % 3];
+      bothDimensions<kPatch, 3, float>(
+          [&](int y, int x) {
+            float sum = 0;
+            for (int64_t part = 0; part < parts; part++) sum += from[(part * kPoints + y * kPatch + x) * size + i];
+            return sum;
+          },
+          [](const float(&one)[6], float(&other)[3]) { filterGradientTransform(one, other); },
+          [&](int y, int x, float value) { to[(y * 3 + x) * size + i] = value; });
     }
   });
   return result;

@@ -105,17 +105,27 @@ ISOERG_INLINE void filterGradientTransform(const V (&w)[6], V (&g)[3]) { // G^T 
   g[2] = kP * sumA + kQ * sumB + w[5];
 }
 
-// Both dimensions: `Transform` on the columns, then on the rows. in[From][From] -> out[To][To].
-template <int From, int To, class V, class Transform>
-ISOERG_INLINE void bothDimensions(const V (&in)[From][From], V (&out)[To][To], Transform transform) {
-  V columns[To][From];
-  for (int x = 0; x < From; x++) {
-    V column[From], result[To];
-    for (int y = 0; y < From; y++) column[y] = in[y][x];
+// Both dimensions: `transform` on the columns, then on the rows. Values come from take(y, x) and go to give(y, x, value), so
+// that each is loaded and stored once.
+template <int kFrom, int kTo, class V, class Take, class Transform, class Give>
+ISOERG_INLINE void bothDimensions(Take take, Transform transform, Give give) {
+  alignas(64) V columns[kTo][kFrom];
+#pragma GCC unroll 6
+  for (int x = 0; x < kFrom; x++) {
+    V column[kFrom], result[kTo];
+#pragma GCC unroll 6
+    for (int y = 0; y < kFrom; y++) column[y] = take(y, x);
     transform(column, result);
-    for (int y = 0; y < To; y++) columns[y][x] = result[y];
+#pragma GCC unroll 6
+    for (int y = 0; y < kTo; y++) columns[y][x] = result[y];
   }
-  for (int y = 0; y < To; y++) transform(columns[y], out[y]);
+#pragma GCC unroll 6
+  for (int y = 0; y < kTo; y++) {
+    V row[kTo];
+    transform(columns[y], row);
+#pragma GCC unroll 6
+    for (int x = 0; x < kTo; x++) give(y, x, row[x]);
+  }
 }
 
 // Products are blocked by 32 columns, so that a block of `b` [depth][width] is contiguous and stays in the nearest cache.
