@@ -198,7 +198,7 @@ inline std::atomic<int>& levelLimit() {
   return limit;
 }
 inline int winogradLevel() {
-  static const int level = processorLevel();
+  static const int level = processorLevel(); // asked once
   return std::min(level, levelLimit().load(std::memory_order_relaxed));
 }
 
@@ -209,7 +209,7 @@ inline bool winogradStorage(const at::Tensor& x) {
 // weight [out,in,3,3] -> its 36 matrices [in][out] (flat, float32); turned round, for the input gradient: [out][in]. An
 // undefined tensor where the processor or the shape doesn't suit.
 inline at::Tensor winogradFilter(const at::Tensor& weight, bool turned) {
-  if (winogradLevel() == 0 || !winogradStorage(weight) || weight.dim() != 4 || weight.size(2) != 3 || weight.size(3) != 3 ||
+  if (processorLevel() == 0 || !winogradStorage(weight) || weight.dim() != 4 || weight.size(2) != 3 || weight.size(3) != 3 ||
       weight.size(0) % 16 || weight.size(1) % 16 || weight.numel() == 0)
     return {};
   const int64_t out = weight.size(0), in = weight.size(1);
