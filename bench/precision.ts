@@ -129,7 +129,8 @@ async function compareOnSameWeights(config: Config, { model, weights }: TrialRes
     const inner = model.bind(parameters, precision);
     for (const steps of [config.attack.steps, 10, 20]) {
       const stepSize = steps === config.attack.steps ? config.attack.stepSize : config.evaluate.attack.stepSize;
-      const attack = { ...config.attack, steps, stepSize };
+      const { norm, eps } = config.attack;
+      const attack = { ...config.evaluate.attack, norm, eps, steps, stepSize };
       // The attack's own passes are in `precision`; its result is judged by the float32 network.
       const logits = attackedLogits({ attacker: inner, judge: judgeModel, images, labels, numClasses, attack });
       lines.push({ part: "same weights", precision, attack: `PGD-${steps}`, ...lossAndAccuracy(logits, labels, numClasses) });

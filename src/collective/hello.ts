@@ -8,8 +8,8 @@
 import { Packr, Unpackr } from "msgpackr";
 import type { RingPlace } from "./transport.js";
 
-/** Of hello and frames together. Raised when either changes. */
-export const RING_PROTOCOL = 1;
+/** Of hello, frames and the agreement after them. Raised when one of them changes. */
+export const RING_PROTOCOL = 2;
 
 const MAX_HELLO_BYTES = 256;
 const packr = new Packr({ useRecords: false });

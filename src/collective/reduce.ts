@@ -28,6 +28,7 @@ interface Adder {
 /** Kernels by the memory that they work in. Memory that came from another thread has to be adopted first. */
 const adders = new WeakMap<ArrayBufferLike, Adder>();
 let compiled: object | undefined;
+let nativeAdd: ((target: Float32Array, source: Float32Array) => void) | undefined;
 
 /** Shared memory with room for so many floats, to be posted to the thread that sums. */
 export function allocateSummable(numValues: number): SummableMemory {
@@ -52,12 +53,18 @@ export function adoptSummable(memory: SummableMemory): void {
   });
 }
 
+/** From now on this thread adds with native code, wherever target and source lie. The same bits again. */
+export function addNatively(add: (target: Float32Array, source: Float32Array) => void): void {
+  nativeAdd = add;
+}
+
 /** target[i] += source[i]. The two must not overlap. */
 export function addInto(target: Float32Array, source: Float32Array): void {
   invariant(target.length === source.length, `${source.length} values added to ${target.length}`);
   const adder = adders.get(target.buffer);
-  if (adder === undefined) addScalar(target, source);
-  else addWithKernel(adder, target, source);
+  if (adder !== undefined) addWithKernel(adder, target, source);
+  else if (nativeAdd !== undefined) nativeAdd(target, source);
+  else addScalar(target, source);
 }
 
 /** The loop that the kernel must agree with, and what memory of other kinds gets. */

@@ -5,64 +5,59 @@
  * Pixels are in [0,1]; `eps`, step sizes and noise are in pixels. A fraction may be written as "8/255".
  */
 import { z } from "zod";
-import { attackSchema } from "./schema/attack.js";
+import { attackSchema, trainingAttackSchema } from "./schema/attack.js";
 import { dataSchema } from "./schema/data.js";
 import { guardSchema } from "./schema/guard.js";
 import { memorySchema } from "./schema/memory.js";
 import type { activationSchema } from "./schema/model.js";
 import { modelSchema } from "./schema/model.js";
-import { DIFFERENCE_TERMS, objectiveSchema } from "./schema/objective.js";
+import { objectiveSchema } from "./schema/objective.js";
 import { optimizerSchema } from "./schema/optimizer.js";
 import { samplerSchema } from "./schema/sampler.js";
 
-export const configSchema = z
-  .strictObject({
-    name: z
-      .string()
-      .regex(/^[a-z0-9][a-z0-9-]*$/)
-      .default("experiment"),
-    seed: z.int().nonnegative().default(1),
-    epochs: z.number().positive().default(1).describe("passes over the data; may be a fraction"),
-    data: dataSchema,
-    model: modelSchema,
-    objective: objectiveSchema,
-    attack: attackSchema.prefault({}),
-    sampler: samplerSchema.prefault({}),
-    optimizer: optimizerSchema.prefault({}),
-    precision: z
-      .strictObject({
-        inner: z.enum(["fp32", "bf16"]).default("fp32").describe("attack and sampling passes"),
-        update: z.enum(["fp32", "bf16"]).default("fp32").describe("forward and backward of the update; parameters are always fp32"),
-      })
-      .prefault({}),
-    memory: memorySchema,
-    checkpoint: z
-      .strictObject({
-        everySteps: z.int().positive().default(500),
-        keepLast: z.int().positive().default(3),
-        checksumEvery: z.int().positive().default(1).describe("steps between proofs that all workers hold the same bits"),
-      })
-      .prefault({}),
-    guard: guardSchema.prefault({}),
-    evaluate: z
-      .strictObject({
-        samples: z.int().positive().default(1000).describe("test samples attacked"),
-        attack: attackSchema.extend({ steps: z.int().nonnegative().default(20) }).prefault({}),
-        generated: z.int().nonnegative().default(500).describe("fresh chains"),
-        freshSteps: z.int().positive().default(200).describe("Langevin steps of a fresh chain"),
-      })
-      .prefault({}),
-  })
-  .superRefine(({ objective, precision }, context) => {
-    const term = DIFFERENCE_TERMS.find((name) => objective[name].value > 0);
-    if (term === undefined || precision.update === "fp32") return;
-    const message = `objective.${term} takes the difference of two close passes, which only fp32 resolves`;
-    context.addIssue({ code: "custom", path: ["precision", "update"], message });
-  });
+export const configSchema = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]*$/)
+    .default("experiment"),
+  seed: z.int().nonnegative().default(1),
+  epochs: z.number().positive().default(1).describe("passes over the data; may be a fraction"),
+  data: dataSchema,
+  model: modelSchema,
+  objective: objectiveSchema,
+  attack: trainingAttackSchema.prefault({}),
+  sampler: samplerSchema.prefault({}),
+  optimizer: optimizerSchema.prefault({}),
+  precision: z
+    .strictObject({
+      inner: z.enum(["fp32", "bf16"]).default("fp32").describe("attack and sampling passes"),
+      update: z.enum(["fp32", "bf16"]).default("fp32").describe("forward and backward of the update; parameters are always fp32"),
+    })
+    .prefault({}),
+  memory: memorySchema,
+  checkpoint: z
+    .strictObject({
+      everySteps: z.int().positive().default(500),
+      keepLast: z.int().positive().default(3),
+      checksumEvery: z.int().positive().default(1).describe("steps between proofs that all workers hold the same bits"),
+    })
+    .prefault({}),
+  guard: guardSchema.prefault({}),
+  evaluate: z
+    .strictObject({
+      samples: z.int().positive().default(1000).describe("test samples attacked"),
+      attack: attackSchema.extend({ steps: z.int().nonnegative().default(20) }).prefault({}),
+      generated: z.int().nonnegative().default(500).describe("fresh chains"),
+      freshSteps: z.int().positive().default(200).describe("Langevin steps of a fresh chain"),
+    })
+    .prefault({}),
+});
 
 export type Config = z.infer<typeof configSchema>;
 export type ModelConfig = Config["model"];
-export type AttackConfig = Config["attack"];
+/** PGD, as an evaluation uses it. */
+export type AttackConfig = z.infer<typeof attackSchema>;
+export type TrainingAttackConfig = Config["attack"];
 export type SamplerConfig = Config["sampler"];
 export type ObjectiveConfig = Config["objective"];
 export type OptimizerConfig = Config["optimizer"];

@@ -5,6 +5,7 @@
  *   marginHead         L = sum max_{k != y} f_k - f_y          dL/df = onehot(argmax_{k != y} f_k) - t
  *   energyHead         L = sum E(x)   = sum -logsumexp f       dL/df = -softmax(f)
  *   jointEnergyHead    L = sum E(x,y) = sum -f_y               dL/df = -t
+ *   klHead             L = sum KL(q || p(x))                   dL/df = softmax(f) - q, with q fixed: TRADES' attack has q = p(clean)
  *
  * None is negated: an attack ASCENDS the L it is named after, a sampler DESCENDS an energy. `t` are the targets [B,K], one-hot
  * rows of the labels; they stay the caller's.
@@ -41,4 +42,14 @@ export function energyHead(): Head {
 
 export function jointEnergyHead(targets: Tensor2D): Head {
   return () => tf.neg(targets);
+}
+
+/** `reference` are the probabilities q [B,K]; they stay the caller's. */
+export function klHead(reference: Tensor2D): Head {
+  return (logits) => tf.sub(tf.softmax(logits), reference);
+}
+
+/** The weighted sum of two losses. */
+export function sumHead(first: Head, second: Head, weight: number): Head {
+  return (logits) => tf.add(first(logits), tf.mul(second(logits), weight));
 }

@@ -64,6 +64,8 @@ export interface Pass {
    * `onReady(from, to)` is called as soon as a range of `into` has its final values; the ranges cover it all.
    */
   backward(dLogits: Tensor2D, into: Float32Array, onReady?: (from: number, to: number) => void): void;
+  /** The same, and dL/dx [B,H,W,C] in float32: for attacks that move with the update's own backward pass. */
+  backwardToInput(dLogits: Tensor2D, into: Float32Array, onReady?: (from: number, to: number) => void): Tensor4D;
   /** For a pass whose backward is not wanted. */
   dispose(): void;
 }

@@ -5,7 +5,7 @@
  * tidy loses nothing, except that a `Pass` must not outlive the tidy it began in.
  */
 
-import type { Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Precision } from "../engine/ops.js";
 import { invariant } from "../util/error.js";
@@ -67,6 +67,8 @@ export function createNetwork(options: NetworkOptions): Model {
   return { parameters, numParameters, inputShape, numClasses, macsPerSample: body.macsPerSample, initial, bind };
 }
 
+type ReadyCallback = (from: number, to: number) => void;
+
 class BoundNetwork implements BoundModel {
   readonly #normalise: Normalise;
   readonly #body: BoundLayer;
@@ -103,16 +105,23 @@ class BoundNetwork implements BoundModel {
     const body = this.#body;
     const numParameters = this.#numParameters;
     let pending = true;
+    const back = (dLogits: Tensor2D, into: Float32Array, onReady: ReadyCallback | undefined, input: boolean): Tensor | null => {
+      invariant(pending, "a pass has one backward");
+      invariant(into.length === numParameters, `room for ${into.length} of ${numParameters} gradients`);
+      pending = false;
+      const sink = new GradientSink(into, onReady);
+      const dNormalised = body.backward(dLogits.clone(), kept, { sink, input });
+      invariant(sink.begin === 0, `gradients 0..${sink.begin} were never written`);
+      kept.dispose();
+      return dNormalised;
+    };
     return {
       logits,
-      backward(dLogits, into, onReady) {
-        invariant(pending, "a pass has one backward");
-        invariant(into.length === numParameters, `room for ${into.length} of ${numParameters} gradients`);
-        pending = false;
-        const sink = new GradientSink(into, onReady);
-        body.backward(dLogits.clone(), kept, { sink, input: false })?.dispose();
-        invariant(sink.begin === 0, `gradients 0..${sink.begin} were never written`);
-        kept.dispose();
+      backward: (dLogits, into, onReady) => back(dLogits, into, onReady, false)?.dispose(),
+      backwardToInput: (dLogits, into, onReady) => {
+        const dNormalised = back(dLogits, into, onReady, true);
+        invariant(dNormalised, "no input gradient came back");
+        return this.#normalise.backward(dNormalised) as Tensor4D;
       },
       dispose() {
         pending = false;

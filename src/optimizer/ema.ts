@@ -5,9 +5,10 @@
 
 import type { Tensor1D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
+import type { Average, AverageState, AverageUpdate } from "./average.js";
 import { freeing } from "./rule.js";
 
-export class Ema {
+export class Ema implements Average {
   readonly #decay: number;
   #value: Tensor1D | null = null;
 
@@ -15,25 +16,27 @@ export class Ema {
     this.#decay = decay;
   }
 
-  /** null before the first update. */
   get value(): Tensor1D | null {
     return this.#value;
   }
 
-  update(before: Tensor1D, after: Tensor1D): void {
+  get state(): AverageState {
+    return { value: this.#value, count: 0 };
+  }
+
+  update({ before, after }: AverageUpdate): void {
     const old = this.#value ?? before.clone();
     const difference = tf.sub(after, old);
     const move = freeing(tf.mul(difference, 1 - this.#decay), difference);
     this.#value = freeing(tf.add(old, move), old, move);
   }
 
-  /** Takes the tensor over. */
-  restore(value: Tensor1D | null): void {
+  restore({ value }: AverageState): void {
     this.#value?.dispose();
     this.#value = value;
   }
 
   dispose(): void {
-    this.restore(null);
+    this.restore({ value: null, count: 0 });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The optimizer as the training loop sees it: clip, update rule, schedule and EMA behind one `apply`.
+ * The optimizer as the training loop sees it: clip, update rule, schedule and averaged weights behind one `apply`.
  *
  * Every worker applies the same summed gradient and must end with the same bits: see `rule.ts` for how that is kept, also
  * between workers with different engines.
@@ -10,12 +10,14 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { OptimizerConfig } from "../config/schema.js";
 import type { Parameter } from "../model/model.js";
 import { Adam } from "./adam.js";
+import type { Average, AverageState } from "./average.js";
 import { clipFactor } from "./clip.js";
 import { Ema } from "./ema.js";
 import { freeing, type UpdateRule } from "./rule.js";
 import { scheduleFactor } from "./schedule.js";
 import { Sgd } from "./sgd.js";
 import { exportState, importState, type OptimizerTensor } from "./state.js";
+import { Swa } from "./swa.js";
 
 export interface Update {
   /** dL/dparameters, summed over all workers; only read. */
@@ -32,10 +34,21 @@ export interface Optimizer {
   learningRate(progress: number): number;
   /** The averaged parameters; null where the configuration wants none, and before the first update. Stays the optimizer's. */
   readonly averaged: Tensor1D | null;
+  /** The state as it is now, in handles of its own; whoever holds it gives it to `goBack` or disposes it. */
+  snapshot(): OptimizerSnapshot;
+  /** Returns to a snapshot, taking it over. */
+  goBack(snapshot: OptimizerSnapshot): void;
   /** All that a resume needs, copied to the host. */
   exportState(): OptimizerTensor[];
   /** Continues from an export. Throws IsoergError CHECKPOINT where it is of another optimizer or model. */
   importState(state: readonly OptimizerTensor[]): void;
+  dispose(): void;
+}
+
+export interface OptimizerSnapshot {
+  readonly state: ReadonlyMap<string, Tensor1D>;
+  readonly numUpdates: number;
+  readonly average: AverageState | null;
   dispose(): void;
 }
 
@@ -47,7 +60,7 @@ export interface Optimized {
 
 export function createOptimizer(config: OptimizerConfig, model: Optimized): Optimizer {
   const rule = createRule(config, config.weightDecay > 0 ? decayOf(model, config.weightDecay) : null);
-  const ema = config.ema > 0 ? new Ema(config.ema) : null;
+  const average = createAverage(config);
   const learningRate = (progress: number): number => config.lr * scheduleFactor(config.schedule, progress);
   return {
     learningRate,
@@ -56,19 +69,37 @@ export function createOptimizer(config: OptimizerConfig, model: Optimized): Opti
       const factor = config.clipNorm === null ? 1 : clipFactor(gradientNorm, config.clipNorm);
       if (factor !== 1) direction = freeing(tf.mul(direction, factor), direction);
       const updated = rule.update(parameters, direction, learningRate(progress));
-      ema?.update(parameters, updated);
+      average?.update({ before: parameters, after: updated, progress, numUpdates: rule.numUpdates });
       return updated;
     },
     get averaged() {
-      return ema?.value ?? null;
+      return average?.value ?? null;
     },
-    exportState: () => exportState(config.kind, rule, ema),
-    importState: (state) => importState(state, { kind: config.kind, rule, ema, numParameters: model.numParameters }),
+    snapshot() {
+      const state = new Map([...rule.state].map(([name, value]) => [name, value.clone()]));
+      const kept = average && { count: average.state.count, value: average.value?.clone() ?? null };
+      const dispose = (): void => {
+        for (const value of state.values()) value.dispose();
+        kept?.value?.dispose();
+      };
+      return { state, numUpdates: rule.numUpdates, average: kept, dispose };
+    },
+    goBack({ state, numUpdates, average: kept }) {
+      rule.restore(state, numUpdates);
+      if (kept) average?.restore(kept);
+    },
+    exportState: () => exportState(config.kind, rule, average),
+    importState: (state) => importState(state, { kind: config.kind, rule, average, numParameters: model.numParameters }),
     dispose() {
       rule.dispose();
-      ema?.dispose();
+      average?.dispose();
     },
   };
+}
+
+function createAverage({ ema, swa }: OptimizerConfig): Average | null {
+  if (swa) return new Swa(swa);
+  return ema > 0 ? new Ema(ema) : null;
 }
 
 function createRule(config: OptimizerConfig, decay: Tensor1D | null): UpdateRule {

@@ -1,13 +1,14 @@
 /**
- * An optimizer's state as named arrays, for checkpoints: `<kind>.<moment>` and `ema`, each flat and as long as the parameters,
- * and `<kind>.updates`, the number of updates made, which Adam's bias correction needs.
+ * An optimizer's state as named arrays, for checkpoints: `<kind>.<moment>` and `ema`, the averaged parameters of either kind, each
+ * flat and as long as the parameters; `<kind>.updates`, the number of updates made, which Adam's bias correction needs; and
+ * `swa.count`, how many weights a plain mean holds.
  */
 
 import type { Tensor1D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { ops } from "../engine/ops.js";
 import { IsoergError } from "../util/error.js";
-import type { Ema } from "./ema.js";
+import type { Average } from "./average.js";
 import type { UpdateRule } from "./rule.js";
 
 export interface OptimizerTensor {
@@ -17,24 +18,26 @@ export interface OptimizerTensor {
   readonly data: Float32Array | Int32Array;
 }
 
-const EMA = "ema";
+const AVERAGED = "ema";
+const COUNT = "swa.count";
 
-export function exportState(kind: string, rule: UpdateRule, ema: Ema | null): OptimizerTensor[] {
+export function exportState(kind: string, rule: UpdateRule, average: Average | null): OptimizerTensor[] {
   const parts: OptimizerTensor[] = [{ tensor: `${kind}.updates`, dtype: "I32", shape: [1], data: Int32Array.of(rule.numUpdates) }];
   for (const [name, value] of rule.state) parts.push(read(`${kind}.${name}`, value));
-  if (ema?.value) parts.push(read(EMA, ema.value));
+  if (average?.value) parts.push(read(AVERAGED, average.value));
+  if (average && average.state.count > 0) parts.push({ tensor: COUNT, dtype: "I32", shape: [1], data: Int32Array.of(average.state.count) });
   return parts;
 }
 
 export interface ImportTarget {
   readonly kind: string;
   readonly rule: UpdateRule;
-  readonly ema: Ema | null;
+  readonly average: Average | null;
   readonly numParameters: number;
 }
 
 /** Puts a state in place, whole or not at all. Throws IsoergError CHECKPOINT. */
-export function importState(parts: readonly OptimizerTensor[], { kind, rule, ema, numParameters }: ImportTarget): void {
+export function importState(parts: readonly OptimizerTensor[], { kind, rule, average, numParameters }: ImportTarget): void {
   const updates = parts.find((part) => part.tensor === `${kind}.updates`)?.data[0];
   if (updates === undefined) {
     const found = parts.map((part) => part.tensor).join(", ") || "nothing";
@@ -43,7 +46,7 @@ export function importState(parts: readonly OptimizerTensor[], { kind, rule, ema
     });
   }
   for (const { tensor, data } of parts) {
-    if (tensor !== `${kind}.updates` && data.length !== numParameters) {
+    if (tensor !== `${kind}.updates` && tensor !== COUNT && data.length !== numParameters) {
       throw new IsoergError("CHECKPOINT", `optimizer state '${tensor}' has ${data.length} values, the model has ${numParameters}`, {
         hint: "the checkpoint is of another model; resume with the configuration that wrote it",
       });
@@ -62,9 +65,9 @@ export function importState(parts: readonly OptimizerTensor[], { kind, rule, ema
     const data = find(`${kind}.${name}`);
     if (data) state.set(name, tensorOf(data));
   }
-  const averaged = ema ? find(EMA) : undefined;
+  const averaged = average ? find(AVERAGED) : undefined;
   rule.restore(state, updates);
-  ema?.restore(averaged ? tensorOf(averaged) : null);
+  average?.restore({ value: averaged ? tensorOf(averaged) : null, count: find(COUNT)?.[0] ?? 0 });
 }
 
 function read(tensor: string, value: Tensor1D): OptimizerTensor {

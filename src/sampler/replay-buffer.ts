@@ -18,6 +18,8 @@ import type { Start } from "./start.js";
 export interface TakenChains {
   readonly positions: Int32Array;
   readonly slots: Int32Array;
+  /** The class whose E(x,y) each chain descends; null where they descend E(x). */
+  readonly labels: Int32Array | null;
   /** [n*H*W*C] in [0,1] */
   readonly images: Float32Array;
   readonly numRestarted: number;
@@ -31,16 +33,25 @@ export class ReplayBuffer {
   readonly #config: SamplerConfig;
   readonly #start: Start;
   readonly #sampleSize: number;
+  readonly #numClasses: number;
   readonly #shape: readonly [number, number, number];
   #positions: Range = { from: 0, to: 0 };
   #chains = new Float32Array(0); // [positions, slots, H*W*C]
   #ages = new Int32Array(0); // [positions, slots]; 0: never used
 
-  constructor(options: { seed: bigint; config: SamplerConfig; start: Start; shape: readonly [number, number, number] }) {
+  /** `numClasses` is read by class-conditional chains. */
+  constructor(options: {
+    seed: bigint;
+    config: SamplerConfig;
+    start: Start;
+    shape: readonly [number, number, number];
+    numClasses?: number;
+  }) {
     this.#seed = options.seed;
     this.#config = options.config;
     this.#start = options.start;
     this.#shape = options.shape;
+    this.#numClasses = options.numClasses ?? 1;
     this.#sampleSize = options.shape[0] * options.shape[1] * options.shape[2];
     this.slotsPerPosition = Math.max(1, Math.ceil(options.config.bufferSize / Math.max(1, options.config.chains)));
   }
@@ -73,7 +84,12 @@ export class ReplayBuffer {
   /** The chains of this step, one a position; those that start anew are drawn here. Changes nothing: `store` does. */
   take(step: number): TakenChains {
     const count = this.#positions.to - this.#positions.from;
-    const taken = { positions: new Int32Array(count), slots: new Int32Array(count), images: new Float32Array(count * this.#sampleSize) };
+    const taken = {
+      positions: new Int32Array(count),
+      slots: new Int32Array(count),
+      labels: this.#config.conditional ? new Int32Array(count) : null,
+      images: new Float32Array(count * this.#sampleSize),
+    };
     let numRestarted = 0;
     let ageSum = 0;
     for (let i = 0; i < count; i++) {
@@ -83,8 +99,11 @@ export class ReplayBuffer {
       const restarts = draw.uniform() < this.#config.reinit;
       const image = taken.images.subarray(i * this.#sampleSize, (i + 1) * this.#sampleSize);
       const at = i * this.slotsPerPosition + slot;
+      // A slot has one class for good, so a chain keeps its class without state; slots hold all classes alike.
+      const label = this.#config.conditional ? (position + slot) % this.#numClasses : undefined;
+      if (label !== undefined && taken.labels) taken.labels[i] = label;
       if (restarts || this.#ages[at] === 0) {
-        this.#start(image, { seed: this.#seed, purpose: PURPOSE.chainStart, step, position });
+        this.#start(image, { seed: this.#seed, purpose: PURPOSE.chainStart, step, position }, label);
         numRestarted++;
       } else {
         image.set(this.#chains.subarray(at * this.#sampleSize, (at + 1) * this.#sampleSize));

@@ -1,9 +1,8 @@
 /**
- * Stochastic gradient Langevin dynamics on the energy: x <- x - a dE/dx + s N(0, I), kept in [0,1] (Welling & Teh 2011; JEM).
+ * Chains on the energy: x <- x + move(dE/dx) + s N(0, I), kept in [0,1]. With the plain move -a dE/dx this is stochastic gradient
+ * Langevin dynamics (Welling & Teh 2011; JEM); `moves.ts` has the others.
  *
- * With `clampGradient` the move before noise is bounded pixel by pixel, the
- * proximal form of JEM++ (Yang & Ji 2021). Noise is drawn per (step, inner step, position): a chain's path does not depend
- * on which worker advances it.
+ * Noise is drawn per (step, inner step, position): a chain's path does not depend on which worker advances it.
  */
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
@@ -11,10 +10,11 @@ import type { SamplerConfig } from "../config/schema.js";
 import { type NoiseKey, ops } from "../engine/ops.js";
 import { energyHead } from "../model/heads.js";
 import type { Classifier, Head } from "../model/model.js";
+import { type MoveConfig, moveOf } from "./moves.js";
 
 export interface SgldInput {
   readonly model: Classifier;
-  readonly config: Pick<SamplerConfig, "stepSize" | "noise" | "clampGradient">;
+  readonly config: MoveConfig & Pick<SamplerConfig, "noise">;
   readonly steps: number;
   /** Where noise is drawn from; `inner` counts Langevin steps from `firstStep` on. */
   readonly key: Omit<NoiseKey, "inner">;
@@ -31,9 +31,7 @@ export function advanceChains(start: Tensor4D, input: SgldInput): Tensor4D {
   for (let step = 0; step < steps; step++) {
     const { logits, gradient } = model.inputGradient(current, energy);
     const next = tf.tidy(() => {
-      const scaled = tf.mul(gradient, -config.stepSize);
-      const move = config.clampGradient === null ? scaled : tf.clipByValue(scaled, -config.clampGradient, config.clampGradient);
-      const drifted = tf.add(current, move);
+      const drifted = tf.add(current, moveOf(gradient, config));
       if (config.noise === 0) return tf.clipByValue(drifted, 0, 1);
       const noise = ops().noise("normal", { ...key, inner: firstStep + step }, current.shape.slice(1));
       return tf.clipByValue(tf.add(drifted, tf.mul(noise, config.noise)), 0, 1);

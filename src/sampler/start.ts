@@ -7,10 +7,14 @@ import { pixelsOf, type SampleShape } from "../data/samples.js";
 import { draws, fillNormal, fillUniform, type RowKey } from "../engine/random/philox.js";
 import { invariant } from "../util/error.js";
 
-export type StartKind = "uniform" | "gaussian" | "class-gaussian";
+/** `data` is an image of the step's batch (`data-start.ts`); outside of training there is none, and it means `class-gaussian` here. */
+export type StartKind = "uniform" | "gaussian" | "class-gaussian" | "data";
 
-/** Writes one start into `out` [H*W*C], in [0,1], and tells its class: that of the Gaussian, or one that was drawn. */
-export type Start = (out: Float32Array, key: RowKey) => { readonly classIndex: number };
+/**
+ * Writes one start into `out` [H*W*C], in [0,1], and tells its class: the one asked for, else that of the Gaussian, or one that
+ * was drawn.
+ */
+export type Start = (out: Float32Array, key: RowKey, classIndex?: number) => { readonly classIndex: number };
 
 // The class is drawn apart from the pixels, so callers number their draws below 2^23.
 const CLASS_INNER = 2 ** 23;
@@ -28,23 +32,23 @@ export interface StartOptions {
 export function createStart(options: StartOptions): Start {
   const { kind, shape, numClasses, stats } = options;
   const size = pixelsOf(shape);
-  const drawClass = (key: RowKey): number => {
+  const drawClass = (key: RowKey, wanted: number | undefined): number => {
     const { inner = 0 } = key;
     invariant(inner < CLASS_INNER, `inner step ${inner} of a chain's start is not below 2^23`);
-    return options.classIndex ?? draws({ ...key, inner: inner + CLASS_INNER }).below(numClasses);
+    return wanted ?? options.classIndex ?? draws({ ...key, inner: inner + CLASS_INNER }).below(numClasses);
   };
   if (kind === "uniform") {
-    return (out, key) => {
+    return (out, key, wanted) => {
       invariant(out.length === size, `${out.length} values for a sample of ${size}`);
       fillUniform(out, key);
-      return { classIndex: drawClass(key) };
+      return { classIndex: drawClass(key, wanted) };
     };
   }
   invariant(stats, `a start of kind '${kind}' without the data set's Gaussians`);
   invariant(stats.classes.length === numClasses && pixelsOf(stats.shape) === size, "Gaussians of another data set");
   const transform = createClassGaussianTransform(stats);
-  return (out, key) => {
-    const classIndex = drawClass(key);
+  return (out, key, wanted) => {
+    const classIndex = drawClass(key, wanted);
     const component = kind === "gaussian" ? stats.all : stats.classes[classIndex];
     invariant(component, `class ${classIndex} of ${numClasses}`);
     fillNormal(out, key);

@@ -13,43 +13,88 @@ import type { BoundModel, Pass } from "../model/model.js";
 import type { Figures } from "../objective/objective.js";
 import { createView, type View, type ViewName } from "../objective/view.js";
 import type { Range } from "../util/range.js";
-import type { Gradient } from "./gradient.js";
 import { energySignals } from "./guard/signals.js";
 import { chunksOf, rows } from "./micro-batch.js";
 import type { StepInput } from "./step-input.js";
 import type { StepViews } from "./views/views.js";
 
-/** Leaves this worker's share of the gradient and of the figures under way to the sum over all workers. */
-export function differentiate(views: StepViews, at: BoundModel, input: StepInput): void {
-  const { gradient, numClasses } = input;
+/** Where a gradient goes: `Gradient` on its way to the sum over all workers, or memory of this worker's own. */
+export interface GradientTarget {
+  readonly values: Float32Array;
+  begin(figures: Figures): void;
+  ready(from: number): void;
+}
+
+export interface DifferentiateOptions {
+  /** The step's own gradient unless given. */
+  readonly target?: GradientTarget;
+  /** A view whose samples' gradient dL/dx [n,H,W,C] is wanted as well; the caller disposes it. */
+  readonly toInputOf?: ViewName;
+}
+
+export interface Differentiated {
+  /** What the objective saw. */
+  readonly views: Partial<Record<ViewName, View>>;
+  /** null where none was asked for, and for an empty slice. */
+  readonly inputGradient: Tensor4D | null;
+}
+
+/** Leaves this worker's share of the gradient and of the figures under way to the sum over all workers, or in another target. */
+export function differentiate(views: StepViews, at: BoundModel, input: StepInput, options: DifferentiateOptions = {}): Differentiated {
+  const { numClasses } = input;
+  const gradient = options.target ?? input.gradient;
   const parts = [...views.samples.values()].map(({ x }) => x);
+  const wanted = options.toInputOf === undefined ? null : rangeOf(views, options.toInputOf);
   const numSamples = parts.reduce((sum, x) => sum + x.shape[0], 0);
   const chunks = chunksOf(numSamples, input.config.memory.microBatch);
   if (chunks.length === 0) {
-    gradient.begin(evaluate(views, new Float32Array(0), input).figures);
+    const empty = evaluate(views, new Float32Array(0), input);
+    gradient.begin(empty.figures);
     gradient.values.fill(0);
     gradient.ready(0);
-    return;
+    return { views: empty.parts, inputGradient: null };
   }
+  const inputGradients: Tensor4D[] = [];
+  const back = (pass: Pass, dLogits: Float32Array, range: Range, into: Float32Array, ready: (from: number) => void): void => {
+    const own = backward(pass, { dLogits, numClasses, range, wanted }, into, ready);
+    if (own) inputGradients.push(own);
+  };
+  let seen: Partial<Record<ViewName, View>>;
   if (chunks.length === 1) {
-    const pass = forwardRows(at, parts, { from: 0, to: numSamples });
-    const { figures, dLogits } = evaluate(views, logitsOf(pass), input);
+    const all = { from: 0, to: numSamples };
+    const pass = forwardRows(at, parts, all);
+    const { figures, dLogits, parts: evaluated } = evaluate(views, logitsOf(pass), input);
+    seen = evaluated;
     gradient.begin(figures);
-    backward(pass, dLogits, numClasses, gradient.values, gradient.ready);
+    back(pass, dLogits, all, gradient.values, (from) => gradient.ready(from));
   } else {
-    const { figures, dLogits } = evaluate(views, logitsOfChunks(at, parts, chunks, numClasses), input);
+    const { figures, dLogits, parts: evaluated } = evaluate(views, logitsOfChunks(at, parts, chunks, numClasses), input);
+    seen = evaluated;
     gradient.begin(figures);
     accumulate(chunks, gradient, (range, into, ready) => {
       const pass = forwardRows(at, parts, range);
-      backward(pass, dLogits.subarray(range.from * numClasses, range.to * numClasses), numClasses, into, ready);
+      back(pass, dLogits.subarray(range.from * numClasses, range.to * numClasses), range, into, ready as (from: number) => void);
     });
   }
+  const inputGradient = inputGradients.length === 0 ? null : (tf.concat(inputGradients, 0) as Tensor4D);
+  tf.dispose(inputGradients);
+  return { views: seen, inputGradient };
+}
+
+/** The rows of a view among those of all views, one after the other. */
+function rangeOf(views: StepViews, wanted: ViewName): Range {
+  let from = 0;
+  for (const [name, { x }] of views.samples) {
+    if (name === wanted) return { from, to: from + x.shape[0] };
+    from += x.shape[0];
+  }
+  return { from: 0, to: 0 };
 }
 
 /** Runs `add` on every chunk; the first writes the gradient, the others add to it, and with the last it becomes ready. */
 function accumulate(
   chunks: readonly Range[],
-  gradient: Gradient,
+  gradient: GradientTarget,
   add: (range: Range, into: Float32Array, ready: (from: number, to: number) => void) => void,
 ): void {
   const { values } = gradient;
@@ -97,21 +142,39 @@ function forwardRows(at: BoundModel, parts: readonly Tensor4D[], { from, to }: R
 
 const logitsOf = (pass: Pass): Float32Array => pass.logits.dataSync<"float32">() as Float32Array;
 
+interface BackwardInput {
+  readonly dLogits: Float32Array;
+  readonly numClasses: number;
+  /** The rows of the pass among those of all views. */
+  readonly range: Range;
+  /** Of which of them dL/dx is wanted. */
+  readonly wanted: Range | null;
+}
+
+/** Frees the pass. Returns dL/dx of those rows that are wanted, null where the pass has none. */
 function backward(
   pass: Pass,
-  dLogits: Float32Array,
-  numClasses: number,
+  { dLogits, numClasses, range, wanted }: BackwardInput,
   into: Float32Array,
   ready: (from: number, to: number) => void,
-): void {
+): Tensor4D | null {
   const tensor = tf.tensor2d(dLogits, [dLogits.length / numClasses, numClasses]) as Tensor2D;
-  pass.backward(tensor, into, ready);
+  const [from, to] = [Math.max(range.from, wanted?.from ?? 0), Math.min(range.to, wanted?.to ?? 0)];
+  let own: Tensor4D | null = null;
+  if (from < to) {
+    const dx = pass.backwardToInput(tensor, into, ready);
+    own = rows(dx, { from: from - range.from, to: to - range.from });
+    dx.dispose();
+  } else {
+    pass.backward(tensor, into, ready);
+  }
   tf.dispose([tensor, pass.logits]);
+  return own;
 }
 
 /** The objective on the logits of all views, one after the other [n*K], and its gradient by them. */
-function evaluate(views: StepViews, logits: Float32Array, input: StepInput): { figures: Figures; dLogits: Float32Array } {
-  const { numClasses, objective, drives, progress, sumOverWorkers } = input;
+function evaluate(views: StepViews, logits: Float32Array, input: StepInput): Evaluated {
+  const { numClasses, objective, progress, sumOverWorkers } = input;
   const parts: Partial<Record<ViewName, View>> = {};
   let from = 0;
   for (const [name, { x, total, constants }] of views.samples) {
@@ -119,12 +182,18 @@ function evaluate(views: StepViews, logits: Float32Array, input: StepInput): { f
     parts[name] = createView(logits.subarray(from, to), { numClasses, total, constants });
     from = to;
   }
-  const figures = objective.evaluate(parts, { labels: input.clean.labels, progress, factor: drives.factor, sumOverWorkers });
+  const figures = objective.evaluate(parts, { labels: input.clean.labels, progress, sumOverWorkers });
   const dLogits = new Float32Array(logits.length);
   from = 0;
   for (const { gradient } of Object.values(parts)) {
     dLogits.set(gradient, from);
     from += gradient.length;
   }
-  return { figures: { ...figures, ...energySignals(parts), ...views.figures }, dLogits };
+  return { figures: { ...figures, ...energySignals(parts), ...views.figures }, dLogits, parts };
+}
+
+interface Evaluated {
+  readonly figures: Figures;
+  readonly dLogits: Float32Array;
+  readonly parts: Partial<Record<ViewName, View>>;
 }

@@ -14,13 +14,15 @@ import { createModel } from "../model/create.js";
 import { createObjective } from "../objective/objective.js";
 import { globalNorm } from "../optimizer/clip.js";
 import { progressOf } from "../optimizer/schedule.js";
-import { ReplayBuffer } from "../sampler/replay-buffer.js";
+import { DataStarts } from "../sampler/data-start.js";
+import { ReplayBuffer, type TakenChains } from "../sampler/replay-buffer.js";
 import { createStart } from "../sampler/start.js";
 import { createPhaseClock } from "./clock.js";
 import { Gradient } from "./gradient.js";
+import { mergeFigures } from "./gradients.js";
 import { type Ballot, CollectiveInterrupted, type Link, type Turn } from "./link.js";
 import { TrainingState } from "./state.js";
-import { computeStep } from "./step.js";
+import { computeStep, type StepOutput } from "./step.js";
 
 export interface TrainOptions {
   readonly config: Config;
@@ -40,9 +42,16 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
   const totalSteps = numSteps({ numSamples: data.numSamples, batchSize: config.data.batchSize }, config.epochs);
   const objective = createObjective(config.objective);
   const generative = objective.views.has("generated") && config.sampler.chains > 0;
+  const sampleSize = shape[0] * shape[1] * shape[2];
+  const dataStarts =
+    generative && config.sampler.start === "data"
+      ? new DataStarts({ seed, numChains: config.sampler.chains, sampleSize, sumOverWorkers: (values) => sumOverWorkers(values) })
+      : null;
   const start =
-    generative && createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) });
-  const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape }) : null;
+    generative &&
+    (dataStarts?.start ??
+      createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) }));
+  const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape, numClasses }) : null;
   const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed: BigInt(config.seed) });
   const gradient = new Gradient(state.model.numParameters, link);
   let statistics = link.allocate(64);
@@ -78,12 +87,16 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     clock.begin("data");
     const positions = Int32Array.from({ length: turn.labels.length }, (_, i) => turn.positions.from + i);
     const images = augment(turn.images, data.shape, config.data.augment, { seed, step, from: turn.positions.from });
-    const chains = buffer && step % config.sampler.every === 0 ? buffer.take(step) : null;
+    const generates = buffer !== null && step % config.sampler.every === 0;
     const progress = progressOf(step, totalSteps);
-    let advanced: Float32Array | null = null;
+    let chains: TakenChains | null = null;
+    let output: StepOutput | undefined;
     let gradientNorm = 0;
     let ballot: Pick<Ballot, "ok" | "fault" | "reason" | "metrics">;
     try {
+      if (generates) dataStarts?.gather(step, { images, from: turn.positions.from, total: batchSize });
+      chains = generates ? buffer.take(step) : null;
+      const chainSteps = state.curriculum?.steps;
       const clean = { images, natural: () => toPixels(turn.images), labels: turn.labels, positions, total: batchSize };
       const input = {
         step,
@@ -94,19 +107,20 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
         numClasses,
         clean,
         chains,
+        ...(chainSteps !== undefined && { chainSteps }),
         ...state.bound(),
+        weights: state.weights,
         objective,
-        drives: state.drives,
         gradient,
         clock,
         sumOverWorkers,
       };
-      advanced = computeStep(input).chains;
+      output = computeStep(input);
       clock.begin("reduce");
-      const figures = gradient.finish();
+      const figures = mergeFigures(gradient.finish(), output.settled);
+      if (chainSteps !== undefined) figures["chain-steps"] = chainSteps;
       gradientNorm = globalNorm(gradient.values);
-      const weights = objective.movingWeights(progress, state.drives.factor);
-      ballot = judge({ ...figures, ...weights, "gradient-norm": gradientNorm, "learning-rate": state.optimizer.learningRate(progress) });
+      ballot = judge({ ...figures, "gradient-norm": gradientNorm, "learning-rate": state.optimizer.learningRate(progress) });
     } catch (error) {
       ballot = faultOf(error);
     }
@@ -120,9 +134,11 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     after.begin("update");
     if (verdict.commit) {
       state.apply({ gradient: gradient.values, gradientNorm, progress });
-      state.drives.observe(ballot.metrics);
-      if (chains && advanced) buffer?.store(chains, advanced);
+      if (chains && output?.chains) buffer?.store(chains, output.chains);
+      if (output?.energies) state.curriculum?.observe(output.energies);
       if (verdict.checkpoint) link.save(state.save());
+    } else {
+      state.goBack();
     }
     afterBallot = after.finish();
   }

@@ -1,5 +1,5 @@
 /**
- * All that a training is, between two steps: parameters, optimizer, driven weights, replay buffer. What is here is what a checkpoint holds;
+ * All that a training is, between two steps: parameters, optimizer, replay buffer, the sampler's curriculum. What is here is what a checkpoint holds;
  * everything else (plan, schedules, random streams) is a function of the configuration and the step.
  */
 
@@ -9,19 +9,24 @@ import type { StatePart } from "../checkpoint/state-part.js";
 import type { Config } from "../config/schema.js";
 import { ops } from "../engine/ops.js";
 import type { BoundModel, Model } from "../model/model.js";
-import { Drives, isDrive } from "../objective/drives.js";
-import { createOptimizer, type Optimizer, type Update } from "../optimizer/optimizer.js";
+import { createOptimizer, type Optimizer, type OptimizerSnapshot, type Update } from "../optimizer/optimizer.js";
+import { perturb } from "../optimizer/perturbation.js";
+import { type Curriculum, createCurriculum, isCurriculumPart } from "../sampler/curriculum.js";
 import type { ReplayBuffer } from "../sampler/replay-buffer.js";
 import { checksum } from "../util/checksum.js";
 import { IsoergError } from "../util/error.js";
+import type { MovableWeights } from "./step-input.js";
 
 export class TrainingState {
   readonly model: Model;
   readonly optimizer: Optimizer;
   readonly buffer: ReplayBuffer | null;
-  /** The term weights that measured gaps drive. */
-  readonly drives: Drives;
+  /** null where chains have a fixed number of steps. */
+  readonly curriculum: Curriculum | null;
   readonly #precision: Config["precision"];
+  readonly #perturbation: Config["optimizer"]["perturbation"];
+  /** Where a step under way that moved the weights goes back to, should it not commit. */
+  #before: { readonly parameters: Tensor1D; readonly optimizer: OptimizerSnapshot } | undefined;
   #parameters: Tensor1D;
   #bound: { inner: BoundModel; update: BoundModel } | undefined;
   readonly #host: Float32Array;
@@ -29,9 +34,10 @@ export class TrainingState {
   constructor(options: { config: Config; model: Model; buffer: ReplayBuffer | null; seed: bigint }) {
     this.model = options.model;
     this.buffer = options.buffer;
-    this.drives = new Drives(options.config.objective);
     this.optimizer = createOptimizer(options.config.optimizer, options.model);
+    this.curriculum = options.buffer && createCurriculum(options.config.sampler);
     this.#precision = options.config.precision;
+    this.#perturbation = options.config.optimizer.perturbation;
     this.#parameters = tf.tensor1d(options.model.initial(options.seed));
     this.#host = new Float32Array(options.model.numParameters);
   }
@@ -46,8 +52,38 @@ export class TrainingState {
     return this.#bound;
   }
 
+  /** Updates the weights for good: their step is committed. */
   apply(update: Update): void {
+    this.#forgetBefore();
     this.#replace(this.optimizer.apply(this.#parameters, update));
+  }
+
+  /** For steps that take more than one gradient. */
+  readonly weights: MovableWeights = {
+    perturbed: (gradient, progress) => {
+      if (this.#perturbation.kind === "none") return null;
+      ops().readInto(this.#parameters, this.#host);
+      const moved = perturb(this.#host, gradient, this.model.parameters, { perturbation: this.#perturbation, progress });
+      if (!moved) return null;
+      const parameters = tf.tensor1d(moved);
+      const bound = this.model.bind(parameters, this.#precision.update);
+      parameters.dispose();
+      return bound;
+    },
+    advance: (update) => {
+      this.#before ??= { parameters: this.#parameters.clone(), optimizer: this.optimizer.snapshot() };
+      this.#replace(this.optimizer.apply(this.#parameters, update));
+      return this.bound().update;
+    },
+  };
+
+  /** Takes back what a step did to the weights before it failed to commit. */
+  goBack(): void {
+    const before = this.#before;
+    if (!before) return;
+    this.#before = undefined;
+    this.#replace(before.parameters);
+    this.optimizer.goBack(before.optimizer);
   }
 
   /** Of the parameters' bits. */
@@ -56,31 +92,33 @@ export class TrainingState {
     return checksum(this.#host);
   }
 
-  /** The parameters by name, the averaged ones as `ema.NAME`, the optimizer's state, the driven weights and this worker's chains. */
+  /** The parameters by name, the averaged ones of either kind as `ema.NAME`, the optimizer's state, and this worker's chains. */
   save(): StatePart[] {
-    const parts: StatePart[] = [...this.#named(this.#parameters, ""), ...this.drives.save()];
+    const parts: StatePart[] = [...this.#named(this.#parameters, "")];
     const { averaged } = this.optimizer;
     if (averaged) parts.push(...this.#named(averaged, "ema."));
     // The average stands in the model file, where whoever loads the model looks for it.
     for (const part of this.optimizer.exportState()) if (part.tensor !== "ema") parts.push({ ...part, file: "optimizer", row: 0 });
-    return [...parts, ...(this.buffer?.save() ?? [])];
+    return [...parts, ...(this.curriculum?.save() ?? []), ...(this.buffer?.save() ?? [])];
   }
 
   /** Throws IsoergError CHECKPOINT where the parts are of another model or optimizer. */
   restore(parts: readonly StatePart[]): void {
+    this.#forgetBefore();
     this.#replace(tf.tensor1d(this.#flat(parts, "")));
     const optimizer = parts
-      .filter((part) => part.file === "optimizer" && !isDrive(part))
+      .filter((part) => part.file === "optimizer" && !isCurriculumPart(part))
       .map(({ tensor, dtype, shape, data }) => ({ tensor, dtype: dtype as "F32" | "I32", shape, data: data as Float32Array | Int32Array }));
     if (parts.some((part) => part.file === "model" && part.tensor.startsWith("ema."))) {
       optimizer.push({ tensor: "ema", dtype: "F32", shape: [this.model.numParameters], data: this.#flat(parts, "ema.") });
     }
     this.optimizer.importState(optimizer);
-    this.drives.restore(parts);
+    this.curriculum?.restore(parts);
     this.buffer?.restore(parts);
   }
 
   dispose(): void {
+    this.#forgetBefore();
     this.#unbind();
     this.#parameters.dispose();
     this.optimizer.dispose();
@@ -101,6 +139,12 @@ export class TrainingState {
 
   #flat(parts: readonly StatePart[], prefix: "" | "ema."): Float32Array {
     return flatParameters(this.model, new Map(parts.filter((part) => part.file === "model").map((part) => [part.tensor, part])), prefix);
+  }
+
+  #forgetBefore(): void {
+    this.#before?.parameters.dispose();
+    this.#before?.optimizer.dispose();
+    this.#before = undefined;
   }
 
   #replace(parameters: Tensor1D): void {

@@ -1,11 +1,19 @@
 /** What one worker's training step is computed from; views are made of it, and the gradient from them. */
 import type { Config } from "../config/schema.js";
 import type { BoundModel } from "../model/model.js";
-import type { Drives } from "../objective/drives.js";
 import type { Objective } from "../objective/objective.js";
+import type { Update } from "../optimizer/optimizer.js";
 import type { TakenChains } from "../sampler/replay-buffer.js";
 import type { PhaseClock } from "./clock.js";
 import type { Gradient } from "./gradient.js";
+
+/** The weights of a step under way, moved before the step is known to commit. */
+export interface MovableWeights {
+  /** The network at weights perturbed along the gradient over all workers (AWP, SAM), or null where none are; the caller disposes it. */
+  perturbed(gradient: Float32Array, progress: number): BoundModel | null;
+  /** Updates the weights and returns the network there. The state takes the update back where the step does not commit. */
+  advance(update: Update): BoundModel;
+}
 
 export interface StepInput {
   readonly step: number;
@@ -28,11 +36,14 @@ export interface StepInput {
   };
   /** This worker's chains, or null in a step without generative terms. */
   readonly chains: TakenChains | null;
+  /** How far they are advanced, where a curriculum says; else `sampler.steps`. */
+  readonly chainSteps?: number;
   /** The network in the precision of the inner loops, and in that of the update. */
   readonly inner: BoundModel;
   readonly update: BoundModel;
+  /** For steps that take more than one gradient. */
+  readonly weights: MovableWeights;
   readonly objective: Objective;
-  readonly drives: Drives;
   readonly gradient: Gradient;
   readonly clock: PhaseClock;
   readonly sumOverWorkers: (values: Float32Array) => void;

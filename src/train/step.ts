@@ -4,13 +4,20 @@
  *
  * A slice may be empty: the worker then takes part in the sums with zeros.
  */
-import { differentiate } from "./differentiate.js";
+import type { Figures } from "../objective/objective.js";
+import type { View } from "../objective/view.js";
+import type { Energies } from "../sampler/curriculum.js";
+import { stepGradient } from "./gradients.js";
 import type { StepInput } from "./step-input.js";
 import { makeViews } from "./views/views.js";
 
 export interface StepOutput {
   /** The advanced chains [n*H*W*C], to be stored if the step commits. */
   readonly chains: Float32Array | null;
+  /** Figures over the global batch that are summed already; `mergeFigures` puts them before those under way. */
+  readonly settled: Figures;
+  /** Of the whole global batch, by position: what a curriculum learns from if the step commits; null where there is none. */
+  readonly energies: Energies | null;
 }
 
 /** Leaves this worker's share of the gradient and of the figures under way to the sum over all workers. */
@@ -19,7 +26,22 @@ export function computeStep(input: StepInput): StepOutput {
   const chains = (views.samples.get("generated")?.x.dataSync<"float32">() as Float32Array | undefined) ?? null;
 
   input.clock.begin("gradient");
-  differentiate(views, input.update, input);
+  const { seen, settled } = stepGradient(views, input);
   views.dispose();
-  return { chains };
+  const { clean, natural = clean, generated } = seen;
+  const energies = natural && generated && input.chainSteps !== undefined ? gatherEnergies(input, natural, generated) : null;
+  return { chains, settled, energies };
+}
+
+/** Every worker's energies at their positions: a sum to which each adds its own. */
+function gatherEnergies({ clean, chains, sumOverWorkers }: StepInput, data: View, generated: View): Energies {
+  const all = new Float32Array(data.total + generated.total);
+  clean.positions.forEach((position, i) => {
+    all[position] = data.energies[i] as number;
+  });
+  chains?.positions.forEach((position, i) => {
+    all[data.total + position] = generated.energies[i] as number;
+  });
+  sumOverWorkers(all);
+  return { data: all.subarray(0, data.total), generated: all.subarray(data.total) };
 }

@@ -10,7 +10,7 @@ export type ToLink =
   | { readonly kind: "briefing" }
   | { readonly kind: "next" }
   | { readonly kind: "ready"; readonly generation: number }
-  | { readonly kind: "allocated"; readonly id: number; readonly memory: SummableMemory }
+  | { readonly kind: "allocated"; readonly id: number; readonly memory: SummableMemory | ArenaRange }
   | { readonly kind: "sum"; readonly id: number; readonly offset: number; readonly length: number }
   | { readonly kind: "finishSums" }
   | { readonly kind: "vote"; readonly ballot: Ballot }
@@ -18,6 +18,13 @@ export type ToLink =
   | { readonly kind: "phase"; readonly name: string }
   /** Training broke; nothing follows. */
   | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined };
+
+/** Memory of the process's arena (../collective/host-memory.ts), which any of its threads can view. */
+export interface ArenaRange {
+  readonly arena: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
 
 /** What training is about. */
 export interface Briefing {
@@ -32,6 +39,7 @@ export type SumsResult = { readonly done: true } | { readonly done: false; reado
 
 export type FromLink =
   | { readonly kind: "briefing"; readonly briefing: Briefing | null }
-  | { readonly kind: "turn"; readonly turn: Turn }
+  /** `member`: the generation's part in the host's shared memory, null for none. */
+  | { readonly kind: "turn"; readonly turn: Turn; readonly member?: number | null }
   | { readonly kind: "sums"; readonly result: SumsResult }
   | { readonly kind: "verdict"; readonly verdict: Verdict };

@@ -1,39 +1,82 @@
 /**
- * The sums of one generation: a ring to the neighbours, opened when the generation begins, and the all-reduces that the
- * training thread starts, done one after the other while it computes on. When the generation is over, or a peer is lost,
- * whatever is pending ends with the reason, and later sums do at once.
+ * The sums of one generation: a ring to the neighbours, opened when the generation begins, an agreement on who shares memory,
+ * and the all-reduces that the training thread starts, done one after the other while it computes on. When the generation is
+ * over, or a peer is lost, whatever is pending ends with the reason, and later sums do at once.
+ *
+ * Where all workers are on one host the training thread sums by itself, in their shared memory, and nothing comes here.
  */
-import { allReduce } from "../collective/all-reduce.js";
-import type { RingTransport } from "../collective/transport.js";
+import { HostMember } from "../collective/host-member.js";
+import type { HostMemory } from "../collective/host-memory.js";
+import { agreeOnSummation } from "../collective/host-summation.js";
+import type { Summation } from "../collective/summation.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../collective/zeromq-transport.js";
 import type { SumsResult } from "./messages.js";
 
 export type RingAddress = Pick<BindRingOptions, "host" | "advertisedHost">;
 
+/** This process's vectors lie in memory that others of the host can map. */
+export interface SharedVectors {
+  readonly memory: HostMemory;
+  readonly arena: number;
+}
+
+export interface SumsOptions {
+  /** Null: vectors are this process's own, and every sum goes round the ring. */
+  readonly shared?: SharedVectors | null;
+  /** Told why memory could not be shared. */
+  readonly onRefusal?: (reason: string) => void;
+}
+
 export class Sums {
   readonly #place: { readonly run: number; readonly generation: number; readonly rank: number; readonly worldSize: number };
+  readonly #onRefusal: (reason: string) => void;
   readonly #stop = new AbortController();
+  readonly #host: HostMember | null;
+  #address: RingAddress = {};
   #bound: BoundRing | undefined;
-  #transport: RingTransport | undefined;
+  #summation: Summation | undefined;
   #pending: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
   #step = 0;
   #bucket = 0;
 
-  constructor(place: { run: number; generation: number; rank: number; worldSize: number }) {
+  constructor(place: { run: number; generation: number; rank: number; worldSize: number }, options: SumsOptions = {}) {
     this.#place = place;
+    this.#onRefusal = options.onRefusal ?? (() => {});
+    this.#host = options.shared && place.worldSize > 1 ? this.#openMember(options.shared) : null;
+  }
+
+  /** The member of shared memory that the training thread takes for this generation's; null for none. */
+  get member(): number | null {
+    return this.#host?.handle ?? null;
+  }
+
+  /** How sums travel, once that is agreed. */
+  get way(): Summation["way"] | null {
+    return this.#summation?.way ?? null;
   }
 
   /** Listens for the previous rank. @returns the endpoint; empty for a worker alone. */
   async bind(address: RingAddress): Promise<string> {
     if (this.#place.worldSize === 1) return "";
+    this.#address = address;
     this.#bound = await bindRing({ ...this.#place, ...address, signal: this.#stop.signal });
     return this.#bound.endpoint;
   }
 
-  /** Closes the ring. */
+  /** Closes the ring and agrees with all ranks on how sums travel. */
   async connect(endpoints: readonly string[]): Promise<void> {
-    this.#transport = await this.#bound?.connect(endpoints);
+    const transport = await this.#bound?.connect(endpoints);
+    if (!transport) return;
+    const { signal } = this.#stop;
+    const summation = await agreeOnSummation({
+      transport,
+      member: this.#host,
+      bind: (place) => bindRing({ ...place, ...this.#address, signal }),
+      onRefusal: this.#onRefusal,
+    });
+    signal.throwIfAborted();
+    this.#summation = summation;
   }
 
   beginStep(step: number): void {
@@ -45,8 +88,7 @@ export class Sums {
   start(values: Float32Array): void {
     const tag = { step: this.#step, bucket: this.#bucket++ };
     this.#pending = this.#pending.then(async () => {
-      if (this.#failure || !this.#transport) return;
-      await allReduce(this.#transport, values, tag);
+      if (!this.#failure) await this.#summation?.sum(values, tag);
     });
     this.#pending = this.#pending.catch((error: Error) => {
       this.#failure ??= error;
@@ -60,11 +102,21 @@ export class Sums {
     return failure ? { done: false, reason: failure.message } : { done: true };
   }
 
-  /** Ends the generation's ring: pending sums end with this reason, sockets close. */
+  /** Ends the generation's sums: pending ones end with this reason, sockets close. */
   async close(reason: Error): Promise<void> {
     this.#stop.abort(reason);
-    this.#transport?.interrupt(reason);
+    this.#host?.close(reason);
+    this.#summation?.interrupt(reason);
     await this.#pending;
     await this.#bound?.[Symbol.asyncDispose]();
+  }
+
+  #openMember({ memory, arena }: SharedVectors): HostMember | null {
+    try {
+      return new HostMember({ memory, arena, place: this.#place });
+    } catch (error) {
+      this.#onRefusal(error instanceof Error ? error.message : String(error));
+      return null;
+    }
   }
 }

@@ -7,6 +7,7 @@ import { type Adjustment, isSameAdjustment, NO_ADJUSTMENT } from "../config/adju
 import { CollectiveInterrupted, type Link, type Turn } from "../train/link.js";
 import { invariant } from "../util/error.js";
 import type { BlockingEnd } from "./channel.js";
+import type { HostSums } from "./host-sums.js";
 import type { FromLink, ToLink } from "./messages.js";
 
 type Reply<Kind extends FromLink["kind"]> = Extract<FromLink, { kind: Kind }>;
@@ -28,20 +29,27 @@ export interface ThreadLink extends Link {
  * stability guard has changed the configuration, `next` says stop, and the generation that begins anew is kept for the next training.
  * @param first a turn that is due already
  * @param adjustment what this training was built with
+ * @param hostSums sums in the host's shared memory, where there is such
  */
 export function createThreadLink(
   end: BlockingEnd<ToLink, FromLink>,
   first: Turn | null = null,
   adjustment: Adjustment = NO_ADJUSTMENT,
+  hostSums: HostSums | null = null,
 ): ThreadLink {
   const memories = new Map<ArrayBufferLike, number>();
+  const askForTurn = (): Turn => {
+    const { turn, member } = ask(end, { kind: "next" }, "turn");
+    hostSums?.take(turn, member ?? null);
+    return turn;
+  };
   let due = first;
   let hasTrained = false;
   let anew: Extract<Turn, { kind: "generation" }> | null = null;
   return {
     newBeginning: () => anew,
     next() {
-      const turn = due ?? ask(end, { kind: "next" }, "turn").turn;
+      const turn = due ?? askForTurn();
       due = null;
       if (turn.kind !== "generation") return turn;
       const isOther = !isSameAdjustment(turn.assignment.adjustment, adjustment);
@@ -51,18 +59,26 @@ export function createThreadLink(
     },
     ready: ({ generation }) => end.post({ kind: "ready", generation }),
     allocate(numFloats) {
-      const memory = allocateSummable(numFloats);
       const id = memories.size;
+      if (hostSums) {
+        const { values, range } = hostSums.allocate(numFloats);
+        memories.set(values.buffer, id);
+        end.post({ kind: "allocated", id, memory: range });
+        return values;
+      }
+      const memory = allocateSummable(numFloats);
       memories.set(memory.buffer, id);
       end.post({ kind: "allocated", id, memory });
       return summableView(memory, numFloats);
     },
     startSum(values) {
+      if (hostSums?.post(values)) return;
       const id = memories.get(values.buffer);
       invariant(id !== undefined, "only memory from link.allocate can be summed");
       end.post({ kind: "sum", id, offset: values.byteOffset, length: values.length });
     },
     finishSums() {
+      if (hostSums?.finish()) return;
       const { result } = ask(end, { kind: "finishSums" }, "sums");
       if (!result.done) throw new CollectiveInterrupted(result.reason);
     },

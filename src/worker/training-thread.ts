@@ -3,6 +3,7 @@
  * no socket, so the process may end it at any time. Started by `worker.ts` as a worker_thread.
  */
 import { workerData } from "node:worker_threads";
+import { requireHostMemory } from "../collective/host-memory.js";
 import { adjustConfig, NO_ADJUSTMENT } from "../config/adjustment.js";
 import type { Config } from "../config/schema.js";
 import { decodeClassGaussians } from "../data/class-gaussians.js";
@@ -13,6 +14,7 @@ import type { Turn } from "../train/link.js";
 import { train } from "../train/loop.js";
 import { IsoergError } from "../util/error.js";
 import { BlockingEnd, type ChannelEnds } from "./channel.js";
+import { HostSums } from "./host-sums.js";
 import type { FromLink, ToLink } from "./messages.js";
 import { ask, createThreadLink } from "./thread-link.js";
 
@@ -20,10 +22,14 @@ import { ask, createThreadLink } from "./thread-link.js";
 export interface TrainingThreadData {
   readonly channel: ChannelEnds;
   readonly engine: EngineOptions;
+  /** The process's arena and the library that gives it; null where vectors are in memory of their own. */
+  readonly shared: { readonly path: string; readonly arena: number } | null;
 }
 
-const { channel, engine: engineOptions } = workerData as TrainingThreadData;
+const { channel, engine: engineOptions, shared } = workerData as TrainingThreadData;
 const end = new BlockingEnd<ToLink, FromLink>(channel);
+
+const hostSums = shared && new HostSums(requireHostMemory(shared.path), shared.arena);
 
 try {
   const engine = await startEngine(engineOptions);
@@ -40,7 +46,7 @@ try {
     let beginning: Extract<Turn, { kind: "generation" }> | null = null;
     let adjustment = NO_ADJUSTMENT;
     do {
-      const link = createThreadLink(end, beginning, adjustment);
+      const link = createThreadLink(end, beginning, adjustment, hostSums);
       const adjusted = adjustConfig(config, adjustment);
       train({ config: adjusted, data: { shape, numClasses: classes.length, numSamples }, gaussians, link, salt: adjustment.salt });
       beginning = link.newBeginning();

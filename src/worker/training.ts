@@ -3,16 +3,19 @@
  * WorkerLink; if it dies without a word, that is told once, as its failure.
  */
 import { Worker } from "node:worker_threads";
-import { adoptSummable } from "../collective/reduce.js";
+import { adoptSummable, type SummableMemory } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
 import { invariant } from "../util/error.js";
 import { AsyncEnd, createChannel } from "./channel.js";
-import type { Briefing, FromLink, ToLink } from "./messages.js";
+import type { ArenaRange, Briefing, FromLink, ToLink } from "./messages.js";
+import type { SharedVectors } from "./sums.js";
 import type { TrainingThreadData } from "./training-thread.js";
 import type { WorkerLink } from "./worker-link.js";
 
 export interface TrainingOptions {
   readonly engine: EngineOptions;
+  /** Where its vectors lie, and the library that gives such memory. Default: in memory of its own. */
+  readonly shared?: (SharedVectors & { readonly path: string }) | null;
   /** The thread's program. Default: `training-thread.js`. Tests have others. */
   readonly program?: URL;
 }
@@ -28,15 +31,17 @@ export class Training {
   readonly ended: Promise<TrainingEnd>;
   readonly #thread: Worker;
   readonly #end: AsyncEnd<ToLink, FromLink>;
-  readonly #memories = new Map<number, SharedArrayBuffer>();
+  readonly #memories = new Map<number, ArrayBufferLike>();
+  readonly #shared: SharedVectors | null;
   #link: WorkerLink | null = null;
   readonly #brief: Promise<() => Promise<Briefing | null>>;
   #sayBrief: (brief: () => Promise<Briefing | null>) => void = () => {};
   #sayStarted: (engine: string | null) => void = () => {};
 
-  constructor({ engine, program = new URL("./training-thread.js", import.meta.url) }: TrainingOptions) {
+  constructor({ engine, shared = null, program = new URL("./training-thread.js", import.meta.url) }: TrainingOptions) {
     const { training, link } = createChannel();
-    const data: TrainingThreadData = { channel: training, engine };
+    this.#shared = shared;
+    const data: TrainingThreadData = { channel: training, engine, shared: shared && { path: shared.path, arena: shared.arena } };
     let failure: TrainingEnd | undefined;
     this.#brief = new Promise((resolve) => {
       this.#sayBrief = resolve;
@@ -85,14 +90,13 @@ export class Training {
         void this.#answerBriefing();
         break;
       case "next":
-        void link?.next().then((turn) => this.#end.reply({ kind: "turn", turn }));
+        void link?.next().then((turn) => this.#end.reply({ kind: "turn", turn, member: link.member }));
         break;
       case "ready":
         link?.ready(message.generation);
         break;
       case "allocated":
-        adoptSummable(message.memory);
-        this.#memories.set(message.id, message.memory.buffer);
+        this.#memories.set(message.id, this.#bufferOf(message.memory));
         break;
       case "sum": {
         const memory = this.#memories.get(message.id);
@@ -115,6 +119,15 @@ export class Training {
       default:
         message satisfies never;
     }
+  }
+
+  #bufferOf(memory: SummableMemory | ArenaRange): ArrayBufferLike {
+    if ("buffer" in memory) {
+      adoptSummable(memory);
+      return memory.buffer;
+    }
+    invariant(this.#shared, "memory of the arena has an arena");
+    return this.#shared.memory.view(memory.arena, memory.offset, memory.bytes);
   }
 
   async #answerBriefing(): Promise<void> {

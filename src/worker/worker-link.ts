@@ -22,7 +22,7 @@ import type { SumsResult } from "./messages.js";
 import { Prefetch, type StepSlice } from "./prefetch.js";
 import { Session } from "./session.js";
 import { receiveState, sendState } from "./state-transfer.js";
-import { type RingAddress, Sums } from "./sums.js";
+import { type RingAddress, type SharedVectors, Sums } from "./sums.js";
 
 export type StopTurn = Extract<Turn, { kind: "stop" }>;
 
@@ -31,6 +31,8 @@ export interface WorkerLinkOptions {
   readonly hello: Hello;
   /** Where this worker's ring sockets listen. */
   readonly ring: RingAddress;
+  /** Where the training thread's vectors lie; null for memory of its own. */
+  readonly shared?: SharedVectors | null;
   readonly log: Logger;
 }
 
@@ -52,6 +54,7 @@ const GOODBYE_MS = 5_000;
 export class WorkerLink {
   readonly #client: Client;
   readonly #ring: RingAddress;
+  readonly #shared: SharedVectors | null;
   readonly #log: Logger;
   readonly #session: Session;
   readonly #change = new Change();
@@ -72,9 +75,10 @@ export class WorkerLink {
     this.#sayStopped = resolve;
   });
 
-  constructor({ client, hello, ring, log }: WorkerLinkOptions) {
+  constructor({ client, hello, ring, shared = null, log }: WorkerLinkOptions) {
     this.#client = client;
     this.#ring = ring;
+    this.#shared = shared;
     this.#log = log;
     this.#session = new Session({
       client,
@@ -108,6 +112,11 @@ export class WorkerLink {
         await this.#change.wait();
       }
     }
+  }
+
+  /** The present generation's part in the host's shared memory, for the training thread. */
+  get member(): number | null {
+    return this.#place?.sums.member ?? null;
   }
 
   ready(generation: number): void {
@@ -227,7 +236,10 @@ export class WorkerLink {
     const place: Place = {
       message,
       chains: slice(this.#numChains, rank, sliceWeights),
-      sums: new Sums({ run, generation, rank, worldSize }),
+      sums: new Sums(
+        { run, generation, rank, worldSize },
+        { shared: this.#shared, onRefusal: (reason) => this.#log.warn({ generation, reason }, "memory is not shared inside this host") },
+      ),
       prefetch: new Prefetch(callServerStream(this.#client, coordination.samples, { generation, rank, fromStep: step })),
       isRingClosed: false,
       isStateReady: false,
@@ -245,6 +257,7 @@ export class WorkerLink {
   async #closeRing(place: Place, endpoints: readonly string[]): Promise<void> {
     try {
       await place.sums.connect(endpoints);
+      if (place.sums.way) this.#log.info({ generation: place.message.generation, way: place.sums.way }, "sums agreed");
       place.isRingClosed = true;
       this.#sayReady(place);
     } catch (error) {

@@ -7,12 +7,15 @@
  */
 import { networkInterfaces } from "node:os";
 import type { Logger } from "pino";
+import { ARENA_BYTES, loadHostMemory } from "../collective/host-memory.js";
+import { addNatively } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
 import { IsoergError } from "../util/error.js";
 import { callServerStream, openClient, waitForCoordinator } from "../wire/client.js";
 import type { FileBlock } from "../wire/messages.js";
 import { coordination, PROTOCOL_VERSION } from "../wire/proto.js";
 import type { Briefing } from "./messages.js";
+import type { SharedVectors } from "./sums.js";
 import { Training } from "./training.js";
 import { type StopTurn, WorkerLink } from "./worker-link.js";
 
@@ -43,7 +46,8 @@ const THREAD_END_MS = 10_000;
  */
 export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
   const { coordinator, workerId, incarnation, log } = options;
-  const training = new Training({ engine: options.engine, ...(options.program && { program: options.program }) });
+  const shared = await openArena(log);
+  const training = new Training({ engine: options.engine, shared, ...(options.program && { program: options.program }) });
   const engine = await training.started;
   if (engine === null) {
     const end = await training.ended;
@@ -58,6 +62,7 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
       client,
       hello: { workerId, incarnation, engine, protocol: PROTOCOL_VERSION },
       ring: { host: options.ringHost ?? defaultRingHost(coordinator) },
+      shared,
       log,
     });
     const wish = (): void => link.wishToStop("asked to terminate");
@@ -87,6 +92,20 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
   } finally {
     client.close();
     await training.terminate();
+  }
+}
+
+/** Memory for vectors that other workers of this host can map; null, with a word in the log, where there is none. */
+async function openArena(log: Logger): Promise<(SharedVectors & { readonly path: string }) | null> {
+  const loaded = await loadHostMemory();
+  try {
+    if (!loaded.ok) throw new IsoergError("ENGINE", loaded.reason, { hint: loaded.hint });
+    const { memory, path } = loaded;
+    addNatively(memory.add);
+    return { memory, path, arena: memory.createArena(ARENA_BYTES) };
+  } catch (error) {
+    log.info({ reason: (error as Error).message }, "no shared memory between processes: sums go through ZeroMQ");
+    return null;
   }
 }
 

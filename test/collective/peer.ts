@@ -3,6 +3,9 @@
  * Not a test: `processes.test.ts` starts it.
  */
 import { allReduce } from "../../src/collective/all-reduce.js";
+import { HostMember } from "../../src/collective/host-member.js";
+import { ARENA_BYTES, requireHostMemory } from "../../src/collective/host-memory.js";
+import { agreeOnSummation } from "../../src/collective/host-summation.js";
 import { bindRing } from "../../src/collective/zeromq-transport.js";
 
 export type PeerEnd = "never" | "close" | "exit";
@@ -14,6 +17,10 @@ export interface PeerTask {
   readonly generation: number;
   /** After its first sum: go on summing, close the ring and leave the rest to Node, or leave with a receive pending. */
   readonly end: PeerEnd;
+  /** Sums in the host's shared memory instead of the ring, on this host by name. */
+  readonly machine?: string;
+  /** The library that gives such memory. */
+  readonly library?: string;
 }
 
 const say = (message: object): void => {
@@ -25,6 +32,19 @@ process.once("message", async (task: PeerTask) => {
   const told = new Promise<string[]>((resolve) => process.once("message", (endpoints: string[]) => resolve(endpoints)));
   say({ endpoint: bound.endpoint });
   const transport = await bound.connect(await told);
+  if (task.machine !== undefined && task.library !== undefined) {
+    const memory = requireHostMemory(task.library);
+    const arena = memory.createArena(ARENA_BYTES);
+    const member = new HostMember({ memory, arena, place: task, host: task.machine });
+    member.sums.adopt();
+    const summation = await agreeOnSummation({ transport, member, bind: (place) => bindRing(place) });
+    const values = new Float32Array(memory.view(arena, memory.allocate(arena, 400_000), 400_000));
+    for (let step = 0; ; step++) {
+      values.fill(task.rank + 1);
+      await summation.sum(values, { step, bucket: 0 }).catch(() => process.exit(1));
+      if (step === 0) say({ sum: values[9999], way: summation.way });
+    }
+  }
   for (let step = 0; ; step++) {
     const values = new Float32Array(10_000).fill(task.rank + 1);
     await allReduce(transport, values, { step, bucket: 0 });

@@ -6,6 +6,9 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { allReduce } from "../../src/collective/all-reduce.js";
+import { HostMember } from "../../src/collective/host-member.js";
+import { ARENA_BYTES, loadHostMemory } from "../../src/collective/host-memory.js";
+import { agreeOnSummation } from "../../src/collective/host-summation.js";
 import type { RingTransport } from "../../src/collective/transport.js";
 import { bindRing } from "../../src/collective/zeromq-transport.js";
 import type { PeerEnd, PeerTask } from "./peer.js";
@@ -86,5 +89,73 @@ describe("a ring between processes", () => {
       child.exitCode === null ? ((await once(child, "exit")) as [number | null, string | null]) : [child.exitCode, null];
     expect({ code, signal }).toEqual({ code: 0, signal: null });
     await transport[Symbol.asyncDispose]();
+  });
+});
+
+const load = await loadHostMemory();
+
+/** Rank 0 here and the others in processes of their own, on the hosts named, after a sum that shows that all are there. */
+async function ranksOfHosts(hosts: readonly string[]) {
+  if (!load.ok) throw new Error(load.reason);
+  const { memory, path: library } = load;
+  const place = { run: 6, generation: 1, worldSize: hosts.length };
+  const bound = await bindRing({ ...place, rank: 0, timeoutMs: 20_000 });
+  const others = hosts.slice(1).map((host, index) => {
+    const child = fork(script);
+    children.push(child);
+    child.send({ ...place, rank: index + 1, end: "never", machine: host, library } satisfies PeerTask);
+    return child;
+  });
+  const told = await Promise.all(others.map((child) => once(child, "message") as Promise<[{ endpoint: string }]>));
+  const endpoints = [bound.endpoint, ...told.map(([{ endpoint }]) => endpoint)];
+  for (const child of others) child.send(endpoints);
+  const transport = await bound.connect(endpoints);
+  const arena = memory.createArena(ARENA_BYTES);
+  const member = new HostMember({ memory, arena, place: { ...place, rank: 0 }, host: hosts[0] as string });
+  member.sums.adopt();
+  const summation = await agreeOnSummation({ transport, member, bind: (leader) => bindRing(leader) });
+  const values = new Float32Array(memory.view(arena, memory.allocate(arena, 400_000), 400_000)).fill(1);
+  const expected = (hosts.length * (hosts.length + 1)) / 2;
+  const firstSums = Promise.all(others.map((child) => once(child, "message") as Promise<[{ sum: number; way: string }]>));
+  await summation.sum(values, { step: 0, bucket: 0 });
+  for (const [{ sum }] of await firstSums) expect(sum).toBe(expected);
+  expect(values.every((value) => value === expected)).toBe(true);
+  const sumForEver = async (from: number): Promise<never> => {
+    for (let step = from; ; step++) {
+      values.fill(1);
+      await summation.sum(values, { step, bucket: 0 });
+      if (values[77] !== expected) throw new Error(`a wrong sum: ${values[77]}`);
+    }
+  };
+  return { summation, others, values, sumForEver };
+}
+
+describe.runIf(load.ok)("processes that share memory", () => {
+  it.each([
+    ["on one host", ["a", "a", "a"], "host"],
+    ["on two hosts", ["a", "b", "a", "b"], "hosts"],
+  ])("end their sums when one of them is killed, long before any timeout: %s", async (_, hosts, way) => {
+    const { summation, others, values, sumForEver } = await ranksOfHosts(hosts);
+    expect(summation.way).toBe(way);
+    for (let step = 1; step < 20; step++) await summation.sum(values, { step, bucket: 0 });
+    const victim = others.at(-1) as ChildProcess;
+    const survivors = others.slice(0, -1);
+    const exits = survivors.map((child) => once(child, "exit"));
+    victim.kill("SIGKILL");
+    const killedAt = performance.now();
+    await expect(sumForEver(20)).rejects.toThrow(/is gone/);
+    await Promise.all(exits); // their sums were rejected too, and nobody catches that there
+    expect(performance.now() - killedAt).toBeLessThan(5000);
+    await summation[Symbol.asyncDispose]();
+  });
+
+  it("wait for one that is stopped, and are freed when the generation ends", async () => {
+    const { summation, others, sumForEver } = await ranksOfHosts(["a", "a"]);
+    others[0]?.kill("SIGSTOP");
+    const ended = expect(sumForEver(1)).rejects.toThrow("generation 2 begins");
+    await new Promise((resolve) => setTimeout(resolve, 50)); // so that the wait has begun; the outcome does not depend on it
+    summation.interrupt(new Error("generation 2 begins"));
+    await ended;
+    others[0]?.kill("SIGKILL");
   });
 });

@@ -5,8 +5,9 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
+import { attackSchema } from "../../src/config/schema/attack.js";
 import { modelSchema } from "../../src/config/schema/model.js";
-import { type AttackConfig, configSchema } from "../../src/config/schema.js";
+import type { AttackConfig } from "../../src/config/schema.js";
 import { createMemorySamples } from "../../src/data/samples.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { fillUniform } from "../../src/engine/random/philox.js";
@@ -39,7 +40,7 @@ for (let i = 0; i < labels.length; i++) {
 const test = createMemorySamples({ shape: { height: SIDE, width: SIDE, channels: 1 }, numClasses: 2, samples: { images, labels } });
 
 const attack = (overrides: Record<string, unknown> = {}): AttackConfig =>
-  configSchema.shape.attack.parse({ steps: 10, stepSize: "2/255", eps: "8/255", ...overrides });
+  attackSchema.parse({ steps: 10, stepSize: "2/255", eps: "8/255", ...overrides });
 
 function input(overrides: Partial<EvaluateModelInput> = {}): EvaluateModelInput {
   return {

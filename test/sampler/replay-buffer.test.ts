@@ -101,4 +101,41 @@ describe("replay buffer", () => {
     }
     expect(restarted / (6 * 400)).toBeCloseTo(config.reinit, 1); // standard error 0.008
   });
+
+  it("gives each slot one class for good where chains are class-conditional, all classes alike", () => {
+    const conditional = { ...config, conditional: true };
+    const started: [number, number | undefined][] = [];
+    const create = () =>
+      new ReplayBuffer({
+        seed: 5n,
+        config: conditional,
+        shape: SHAPE,
+        numClasses: 3,
+        start: (out, key, classIndex) => {
+          started.push([key.position, classIndex]);
+          out.fill(classIndex ?? -1);
+          return { classIndex: classIndex ?? 0 };
+        },
+      });
+    const buffer = create();
+    buffer.assign({ from: 0, to: 6 });
+    const counts = [0, 0, 0];
+    for (let step = 0; step < 60; step++) {
+      const taken = buffer.take(step);
+      taken.positions.forEach((_, i) => {
+        const label = taken.labels?.[i] as number;
+        counts[label] = (counts[label] as number) + 1;
+        // The chain was filled with the class it began with.
+        expect(taken.images[i * 2]).toBe(label);
+      });
+      buffer.store(taken, taken.images);
+    }
+    for (const count of counts) expect(Math.abs(count - 120)).toBeLessThan(45); // standard deviation 9
+    expect(started.every(([, label]) => label !== undefined)).toBe(true);
+    const cut = [create(), create()];
+    cut[0]?.assign({ from: 0, to: 2 });
+    cut[1]?.assign({ from: 2, to: 6 });
+    expect(cut.flatMap((part) => Array.from(part.take(9).labels ?? []))).toEqual(Array.from(buffer.take(9).labels ?? []));
+    expect(createBuffer().take(0).labels).toBeNull();
+  });
 });

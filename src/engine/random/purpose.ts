@@ -13,7 +13,9 @@ export const PURPOSE = {
   evaluateAttack: 8,
   evaluateChain: 9,
   sampling: 10,
-  neighbour: 40,
+  overfittingProbe: 30,
+  dataStart: 31,
+  sweep: 64,
 } as const;
 
 export type Purpose = (typeof PURPOSE)[keyof typeof PURPOSE];

@@ -1,5 +1,6 @@
 /** This step's chains, advanced by the sampler; absent from steps without generative terms. */
 import { PURPOSE } from "../../engine/random/purpose.js";
+import { jointEnergyHead, targetsOf } from "../../model/heads.js";
 import { advanceChains } from "../../sampler/sgld.js";
 import { chainSignals, watchGradients } from "../guard/signals.js";
 import { byChunks } from "../micro-batch.js";
@@ -8,9 +9,9 @@ import { imagesToTensor, type ViewMaker } from "./maker.js";
 export const generated: ViewMaker = {
   provides: ["generated"],
   phase: "sample",
-  make({ chains, clean, config, inner, seed, shape, step }) {
+  make({ chains, chainSteps, clean, config, inner, numClasses, seed, shape, step }) {
     if (!chains) return null;
-    const { images, positions } = chains;
+    const { images, labels, positions } = chains;
     const { sampler } = config;
     const start = imagesToTensor(images, shape);
     const watched = watchGradients(inner);
@@ -20,8 +21,12 @@ export const generated: ViewMaker = {
     if (positions.length === 0) return { views: { generated: { x: start, total: sampler.chains } }, figures: signalsOf(images) };
     const x = byChunks(start, config.memory.microBatch, (chunk, { from, to }) => {
       const key = { seed, purpose: PURPOSE.chainNoise, step, positions: positions.subarray(from, to) };
-      const advanced = advanceChains(chunk.clone(), { model: watched.model, config: sampler, steps: sampler.steps, key });
+      const targets = labels && targetsOf(labels.subarray(from, to), numClasses);
+      const energy = targets && { energy: jointEnergyHead(targets) };
+      const steps = chainSteps ?? sampler.steps;
+      const advanced = advanceChains(chunk.clone(), { model: watched.model, config: sampler, steps, key, ...energy });
       gradientNormSum += watched.takeNormSum();
+      targets?.dispose();
       return advanced;
     });
     start.dispose();

@@ -1,0 +1,124 @@
+/**
+ * The journal of a study: one JSON object a line, appended, never changed. It holds the sweep as it was begun, every decision with
+ * its reason, and every result; the study is what these lines add up to.
+ *
+ * A decision is on the medium before its job begins, a result before the next decision. A crash tears the last line at most; reading
+ * drops it. A job without a result was under way: it is run again, and goes on from its own last checkpoint.
+ */
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { IsoergError, invariant } from "../util/error.js";
+import type { Job, JobPlan, Result } from "./job.js";
+
+const pointSchema = z.record(z.string(), z.union([z.number(), z.string(), z.boolean()]));
+const resultSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("value"), value: z.number(), bySeed: z.array(z.number()) }),
+  z.object({ kind: z.literal("failed"), reason: z.string() }),
+]);
+const lineSchema = z.discriminatedUnion("event", [
+  z.object({ event: z.literal("study"), sweep: z.string(), digest: z.string() }),
+  z.object({
+    event: z.literal("job"),
+    index: z.int(),
+    trial: z.int(),
+    point: pointSchema,
+    from: z.number(),
+    to: z.number(),
+    copyOf: z.int().nullable(),
+    reason: z.string(),
+  }),
+  z.object({ event: z.literal("result"), index: z.int(), result: resultSchema }),
+]);
+
+type Line = z.infer<typeof lineSchema>;
+
+export interface Study {
+  readonly jobs: readonly Job[];
+  decided(job: JobPlan, reason: string): Job;
+  finished(index: number, result: Result): void;
+  close(): void;
+}
+
+/**
+ * Opens a study's journal in its folder, or begins one. `digest` is that of the resolved sweep.
+ * @throws IsoergError CONFIG where the folder holds a study of another sweep, DATA where a whole line is no entry.
+ */
+export function openStudy(folder: string, begun: { sweep: string; digest: string; now: () => Date }): Study {
+  const path = join(folder, "study.jsonl");
+  const lines = readLines(path);
+  const jobs: Job[] = [];
+  for (const line of lines) apply(jobs, line);
+  const [head] = lines;
+  if (head && (head.event !== "study" || head.digest !== begun.digest)) {
+    throw new IsoergError("CONFIG", `${folder} holds a study of another sweep`, {
+      hint: "take another --run folder, or go on with the sweep file that the study was begun with (study.jsonl, first line)",
+    });
+  }
+  const file = openSync(path, "a");
+  if (endsTorn(path)) writeSync(file, "\n");
+  const append = (line: Line): void => {
+    writeSync(file, `${JSON.stringify({ time: begun.now().toISOString(), ...line })}\n`);
+    fsyncSync(file);
+    apply(jobs, line);
+  };
+  if (!head) append({ event: "study", sweep: begun.sweep, digest: begun.digest });
+  return {
+    jobs,
+    decided(job, reason) {
+      append({ event: "job", index: jobs.length, ...job, point: { ...job.point }, reason });
+      return jobs.at(-1) as Job;
+    },
+    finished(index, result) {
+      append({ event: "result", index, result: result.kind === "value" ? { ...result, bySeed: [...result.bySeed] } : result });
+    },
+    close: () => closeSync(file),
+  };
+}
+
+function apply(jobs: Job[], line: Line): void {
+  if (line.event === "job") {
+    invariant(line.index === jobs.length, `job ${line.index} is line ${jobs.length} of its study`);
+    const { index, trial, point, from, to, copyOf } = line;
+    jobs.push({ index, trial, point, from, to, copyOf, result: null });
+  } else if (line.event === "result") {
+    const job = jobs[line.index];
+    invariant(job, `a result of job ${line.index}, which was never decided`);
+    jobs[line.index] = { ...job, result: line.result };
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
+}
+
+function endsTorn(path: string): boolean {
+  const text = readText(path);
+  return text !== "" && !text.endsWith("\n");
+}
+
+function readLines(path: string): Line[] {
+  const lines: Line[] = [];
+  for (const [i, text] of readText(path).split("\n").entries()) {
+    if (text === "") continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      continue; // torn by a crash
+    }
+    const parsed = lineSchema.safeParse(value);
+    if (!parsed.success) {
+      throw new IsoergError("DATA", `${path}:${i + 1} is not an entry of a study`, {
+        hint: "the file is written by isoerg sweep only; restore it from a copy",
+      });
+    }
+    lines.push(parsed.data);
+  }
+  return lines;
+}

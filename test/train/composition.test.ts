@@ -1,0 +1,163 @@
+/**
+ * What every way of attacking, sampling, perturbing and averaging owes to a training: the same result however the batch is cut over
+ * workers, from a checkpoint on, and after a step that did not commit; and no tensor left behind.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { beforeAll, describe, expect, it } from "vitest";
+import type { StatePart } from "../../src/checkpoint/state-part.js";
+import type { Config } from "../../src/config/schema.js";
+import { createPlan } from "../../src/data/plan.js";
+import { startCpu } from "../../src/engine/cpu.js";
+import type { Ballot, Link } from "../../src/train/link.js";
+import { train } from "../../src/train/loop.js";
+import { createSoloLink, type SoloOptions } from "../../src/train/solo-link.js";
+import { cutLink, lockstep } from "../kit/lockstep.js";
+import { NUM_CLASSES, SHAPE, smallConfig, smallSamples } from "../kit/small-run.js";
+
+beforeAll(() => startCpu());
+
+const NUM_SAMPLES = 18;
+const NUM_STEPS = 3;
+const samples = smallSamples(NUM_SAMPLES);
+const size = SHAPE.height * SHAPE.width * SHAPE.channels;
+const sampler = { chains: 4, bufferSize: 8, steps: 2, stepSize: 1, noise: 0.01, clampGradient: 0.03, start: "uniform", reinit: 0.5 };
+const adversarial = { objective: { "clean-ce": 0.5, "adversarial-ce": 1 } };
+const jem = { objective: { "clean-ce": 1, contrast: 0.5 } };
+
+const CASES: Record<string, Record<string, unknown>> = {
+  "FGSM from a random start, watched for overfitting": {
+    ...adversarial,
+    attack: { kind: "fgsm-rs", overfitting: { everySteps: 2, samples: 4 } },
+  },
+  "N-FGSM": { ...adversarial, attack: { kind: "n-fgsm" } },
+  "PGD in L2, up the KL divergence, the stronger of two starts": {
+    ...adversarial,
+    attack: { norm: "l2", eps: 0.5, stepSize: 0.2, steps: 2, target: "kl", start: "gaussian", restarts: 2 },
+  },
+  Free: { ...adversarial, attack: { kind: "free", replays: 3, stepSize: "8/255" } },
+  "Free with averaged weights": {
+    ...adversarial,
+    attack: { kind: "free", replays: 2, stepSize: "8/255", start: "zero" },
+    optimizer: { kind: "adam", lr: 0.01, ema: 0.5 },
+  },
+  YOPO: { ...adversarial, attack: { kind: "yopo", replays: 3, innerSteps: 2 } },
+  "adversarial weight perturbation": { ...adversarial, attack: { steps: 1 }, optimizer: { lr: 0.05, perturbation: "awp" } },
+  "adaptive SAM": { ...jem, sampler, optimizer: { lr: 0.05, perturbation: { kind: "sam", rho: 0.5 } } },
+  "weights averaged late (SWA)": { optimizer: { lr: 0.05, swa: { from: 0.2, everyUpdates: 1 } }, sampler },
+  "proximal class-conditional chains": { ...jem, sampler: { ...sampler, kind: "proximal", innerSteps: 3, conditional: true } },
+  "chains that start at data": { ...jem, sampler: { ...sampler, start: "data" } },
+  "DAT's negatives and curriculum": {
+    ...jem,
+    sampler: { ...sampler, kind: "dat", noise: 0, stepSize: 0.3, conditional: true, reinit: 1, curriculum: { auc: 0.5, window: 4 } },
+  },
+};
+
+interface Run {
+  readonly ballots: readonly Ballot[];
+  readonly saved: ReadonlyMap<number, readonly StatePart[]>;
+}
+
+function runOver(config: Config, makeLink: (options: SoloOptions) => Link, extra: Partial<SoloOptions> = {}): Run {
+  const ballots: Ballot[] = [];
+  const saved = new Map<number, readonly StatePart[]>();
+  const { batchSize, shuffleBlock } = config.data;
+  const link = makeLink({
+    plan: createPlan({ numSamples: NUM_SAMPLES, batchSize, shuffleBlock, seed: BigInt(config.seed) }),
+    numSteps: NUM_STEPS,
+    numChains: config.sampler.chains,
+    read: (ids) => ({
+      images: Uint8Array.from(Array.from(ids).flatMap((id) => Array.from(samples.images.subarray(id * size, (id + 1) * size)))),
+      labels: Int32Array.from(ids, (id) => samples.labels[id] as number),
+    }),
+    onCommit: (_step, ballot) => ballots.push(ballot),
+    checkpointAfter: () => true,
+    onSave: (step, parts) =>
+      saved.set(
+        step,
+        parts.map((part) => ({ ...part, data: part.data.slice() })),
+      ),
+    ...extra,
+  });
+  const data = { shape: SHAPE, numClasses: NUM_CLASSES, numSamples: NUM_SAMPLES };
+  train({ config, data, gaussians: null, link });
+  return { ballots, saved };
+}
+
+/** Parameters, optimizer and curriculum after the last step; of the buffer each worker has its rows. */
+const shared = ({ saved }: Run): readonly StatePart[] => (saved.get(NUM_STEPS) ?? []).filter(({ file }) => file !== "buffer");
+
+describe.each(Object.entries(CASES))("%s", (_, overrides) => {
+  const config = smallConfig({ epochs: 2, ...overrides, data: { path: "unused", batchSize: 6, shuffleBlock: 16 } });
+  const alone = () => runOver(config, createSoloLink);
+
+  it("trains, and leaves no tensor behind", () => {
+    const before = tf.memory().numTensors;
+    const { ballots } = alone();
+    expect(tf.memory().numTensors).toBe(before);
+    expect(ballots.length).toBe(NUM_STEPS);
+    expect(new Set(ballots.map(({ checksum }) => checksum)).size).toBe(NUM_STEPS);
+  });
+
+  it("gives two workers and three, one of them idle, what it gives one", () => {
+    const whole = alone();
+    for (const cuts of [
+      [0, 0.5, 1],
+      [0, 0.34, 0.34, 1],
+    ]) {
+      const workers = cuts.slice(1).map((to, w) => (sum: (values: Float32Array) => void) => {
+        const cut = { from: cuts[w] as number, to };
+        return runOver(config, (options) => cutLink(options, cut, sum));
+      });
+      const runs = lockstep(workers);
+      for (const run of runs) {
+        run.ballots.forEach(({ metrics, ok, reason }, step) => {
+          expect([ok, reason]).toEqual([true, ""]);
+          expect(Object.keys(metrics)).toEqual(Object.keys(whole.ballots[step]?.metrics ?? {}));
+          for (const [name, value] of Object.entries(whole.ballots[step]?.metrics ?? {})) expect(metrics[name], name).toBeCloseTo(value, 4);
+        });
+        shared(run).forEach((part, p) => {
+          const expected = shared(whole)[p] as StatePart;
+          expect(part.tensor).toBe(expected.tensor);
+          part.data.forEach((value, i) => {
+            expect(Math.abs(value - (expected.data[i] as number)), part.tensor).toBeLessThan(2e-4);
+          });
+        });
+        // Between the workers themselves: the same bits.
+        expect(run.ballots.map(({ checksum }) => checksum)).toEqual(runs[0]?.ballots.map(({ checksum }) => checksum));
+      }
+    }
+  });
+
+  it("goes on from a checkpoint bit for bit", () => {
+    const whole = alone();
+    const resumed = runOver(config, createSoloLink, { resume: { step: 1, parts: whole.saved.get(1) as readonly StatePart[] } });
+    expect(resumed.ballots.map(({ metrics }) => metrics)).toEqual(whole.ballots.slice(1).map(({ metrics }) => metrics));
+    expect(resumed.saved.get(NUM_STEPS)).toEqual(whole.saved.get(NUM_STEPS));
+  });
+
+  it("leaves no trace of a step that did not commit", () => {
+    const refused = new Set<number>();
+    const flaky = (options: SoloOptions): Link => {
+      const solo = createSoloLink(options);
+      let step = -1;
+      const next = () => {
+        const turn = solo.next();
+        if (turn.kind === "step") ({ step } = turn);
+        return turn;
+      };
+      return {
+        ...solo,
+        next,
+        vote(ballot) {
+          if (refused.has(step)) return solo.vote(ballot);
+          refused.add(step);
+          return { commit: false, checkpoint: false, reason: "once each, for the test" };
+        },
+      };
+    };
+    const before = tf.memory().numTensors;
+    const interrupted = runOver(config, flaky);
+    expect(tf.memory().numTensors).toBe(before);
+    expect(interrupted.saved.get(NUM_STEPS)).toEqual(alone().saved.get(NUM_STEPS));
+  });
+});
