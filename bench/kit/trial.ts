@@ -1,6 +1,6 @@
 /**
- * One training in this process, without the rest of the system: the loop, the plan and the recipe are those of `isoerg train`,
- * the coordinator is not there. For benches that compare recipes.
+ * One training in this process, without the rest of the system: the loop, the plan, the guard and the recipe are those of
+ * `isoerg train`, the coordinator is not there. For benches that compare recipes.
  *
  * The last samples of the training split are kept back for validation, so that what is chosen here is chosen on validation data
  * and no test image is read.
@@ -14,9 +14,8 @@ import { createPlan, numSteps } from "../../src/data/plan.js";
 import { pixelsOf, type SampleShape } from "../../src/data/samples.js";
 import { createModel } from "../../src/model/create.js";
 import type { Model } from "../../src/model/model.js";
-import type { StatePart } from "../../src/train/link.js";
-import { train } from "../../src/train/loop.js";
-import { createSoloLink } from "../../src/train/solo-link.js";
+import { type SoloAlarm, trainGuarded } from "../../src/train/guard/solo.js";
+import type { Ballot, StatePart } from "../../src/train/link.js";
 import { flatParameters } from "../../src/train/state.js";
 
 interface LabelledImages {
@@ -67,6 +66,8 @@ export interface TrialResult {
   readonly phases: Readonly<Record<string, number>>;
   /** All that a checkpoint would hold. */
   readonly state: readonly StatePart[];
+  /** Of the stability guard: how often the training was taken back. */
+  readonly alarms: readonly SoloAlarm[];
 }
 
 /** Trains to the end. Throws where the training stops for another reason, a diverged one above all. */
@@ -83,27 +84,26 @@ export function runTrial(
   const phasesMs: Record<string, number> = {};
   let images = 0;
   let state: readonly StatePart[] = [];
-  const link = createSoloLink({
+  const solo = {
     plan: createPlan({ ...sizes, shuffleBlock: config.data.shuffleBlock, seed: BigInt(config.seed) }),
     numSteps: total,
     numChains: config.sampler.chains,
-    read(ids) {
+    read(ids: Uint32Array) {
       images += ids.length;
       const batch = new Uint8Array(ids.length * size);
       for (const [i, id] of ids.entries()) batch.set(training.images.subarray(id * size, (id + 1) * size), i * size);
       return { images: batch, labels: Int32Array.from(ids, (id) => training.labels[id] as number) };
     },
-    onCommit(step, committed) {
+    onCommit(step: number, committed: Ballot) {
       for (const [phase, ms] of Object.entries(committed.phasesMs)) phasesMs[phase] = (phasesMs[phase] ?? 0) + ms;
       onStep?.(step, total, committed.metrics);
     },
-    checkpointAfter: (step) => step === total - 1,
-    onSave: (_step, parts) => {
-      state = parts.map((part) => ({ ...part, data: part.data.slice() }));
+    onSave: (step: number, parts: readonly StatePart[]) => {
+      if (step === total) state = parts.map((part) => ({ ...part, data: part.data.slice() }));
     },
-  });
+  };
   const started = performance.now();
-  const stop = train({ config, data: { shape, numClasses, numSamples }, gaussians: data.gaussians, link });
+  const { stop, alarms } = trainGuarded({ config, data: { shape, numClasses, numSamples }, gaussians: data.gaussians, solo });
   const seconds = (performance.now() - started) / 1000;
   if (stop.outcome !== "finished") throw new Error(stop.reason);
 
@@ -118,5 +118,6 @@ export function runTrial(
     imagesPerSecond: images / seconds,
     phases: Object.fromEntries(Object.entries(phasesMs).map(([name, ms]) => [name, ms / allMs])),
     state,
+    alarms,
   };
 }
