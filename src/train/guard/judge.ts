@@ -120,49 +120,59 @@ interface Value {
 }
 
 function examine(rule: Rule, history: readonly Reading[], policy: GuardConfig, strictness: number): Finding | null {
-  const values = history.flatMap(({ step, figures }): Value[] => {
-    const value = rule.read(figures);
-    return value === undefined ? [] : [{ step, value }];
-  });
-  const { patience, window } = policy;
-  if (values.length < patience) return null;
-  // A reading that this step did not give says nothing new.
-  if (values.at(-1)?.step !== history.at(-1)?.step) return null;
-  const level = median(values.slice(-patience));
+  const { patience, window } = rule.own ?? policy;
+  // A step that did not give this reading says nothing new.
+  const last = rule.read(history.at(-1)?.figures ?? {});
+  if (last === undefined) return null;
+  const recent = latest(rule, history, patience + window);
+  if (recent.length < patience) return null;
+  const level = median(recent.slice(-patience));
   const { name, family, what, tryThis } = rule;
   const found = (threshold: number, isBad: (value: number) => boolean, against: string): Finding => ({
     rule: name,
     family,
-    sentence: `${what} is ${digits(rule.kind === "limit" ? Math.max(level, (values.at(-1) as Value).value) : level)}, ${against} ${digits(threshold)}`,
-    onset: onsetOf(values, isBad),
+    sentence: `${what} is ${digits(rule.kind === "limit" ? Math.max(level, last) : level)}, ${against} ${digits(threshold)}`,
+    onset: onsetOf(latest(rule, history), isBad),
     tryThis,
   });
   switch (rule.kind) {
     case "limit": {
       const limit = rule.limit(policy.limits) * strictness;
-      const isWild = (values.at(-1) as Value).value > limit * WILD;
-      return level > limit || isWild ? found(limit, (value) => value > limit / 2, "over the limit of") : null;
+      return level > limit || last > limit * WILD ? found(limit, (value) => value > limit / 2, "over the limit of") : null;
     }
     case "least": {
       const limit = rule.limit(policy.limits);
       return level < limit ? found(limit, (value) => value < limit * 2, "below the least of") : null;
     }
     case "growth": {
-      if (values.length < patience + window) return null;
-      const usual = median(values.slice(-patience - window, -patience));
+      if (recent.length < patience + window) return null;
+      const usual = median(recent.slice(0, -patience));
       const limit = Math.max(rule.floor ?? 0, usual * policy.growth) * strictness;
       return level > limit ? found(usual, (value) => value > limit / 2, `over ${digits(limit)}, while it is usually`) : null;
     }
     case "drop": {
+      const values = latest(rule, history);
       if (values.length < 2 * window) return null;
+      const before = values.slice(0, -patience);
       let best = Number.NEGATIVE_INFINITY;
-      for (let to = window; to <= values.length - patience; to += patience) best = Math.max(best, median(values.slice(to - window, to)));
+      for (let to = before.length; to >= window; to -= window) best = Math.max(best, median(before.slice(to - window, to)));
       const limit = best - rule.limit(policy.limits) * strictness;
       return level < limit ? found(best, (value) => value < (best + limit) / 2, "after a best level of") : null;
     }
     default:
       return rule.kind satisfies never;
   }
+}
+
+/** The last readings of a rule's signal, in the order of their steps. */
+function latest(rule: Rule, history: readonly Reading[], count = Number.POSITIVE_INFINITY): Value[] {
+  const values: Value[] = [];
+  for (let i = history.length - 1; i >= 0 && values.length < count; i--) {
+    const { step, figures } = history[i] as Reading;
+    const value = rule.read(figures);
+    if (value !== undefined) values.push({ step, value });
+  }
+  return values.reverse();
 }
 
 /** The first step of the stretch of bad readings that reaches to the end; two better ones in a row end it. */

@@ -27,6 +27,8 @@ export interface Rule {
   readonly limit: (limits: GuardConfig["limits"]) => number;
   /** Of `growth`: levels below this are never an alarm. */
   readonly floor?: number;
+  /** For signals that are read rarely, in place of the policy's. */
+  readonly own?: { readonly window: number; readonly patience: number };
   readonly tryThis: string;
 }
 
@@ -46,7 +48,7 @@ type Written = Omit<Rule, "family" | "tryThis"> & Partial<Pick<Rule, "family" | 
 const written: readonly Written[] = [
   ...["clean", "generated"].flatMap((view): Written[] => [
     { name: "energy", kind: "limit", read: energy(view), limit: (limits) => limits.energy, what: `the root mean square of E(${view})` },
-    { name: "energy-growth", kind: "growth", read: energy(view), limit: none, floor: 20, what: `the root mean square of E(${view})` },
+    { name: "energy-growth", kind: "growth", read: energy(view), limit: none, floor: 50, what: `the root mean square of E(${view})` },
   ]),
   {
     name: "contrast",
@@ -55,7 +57,7 @@ const written: readonly Written[] = [
     limit: ({ contrast: limit }) => limit,
     what: "the contrast |E(generated) - E(clean)|",
   },
-  { name: "contrast-growth", kind: "growth", read: contrast, limit: none, floor: 10, what: "the contrast |E(generated) - E(clean)|" },
+  { name: "contrast-growth", kind: "growth", read: contrast, limit: none, floor: 30, what: "the contrast |E(generated) - E(clean)|" },
   {
     name: "chain-gradient",
     kind: "limit",
@@ -100,6 +102,7 @@ const written: readonly Written[] = [
     family: "overfitting",
     read: figure("co/pgd-accuracy"),
     limit: ({ robustDrop }) => robustDrop,
+    own: { window: 2, patience: 2 }, // looked at every few hundred steps
     what: "training accuracy under the checking attack",
     tryThis: "more attack.steps, N-FGSM in place of FGSM, a smaller attack.eps",
   },

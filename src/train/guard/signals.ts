@@ -53,7 +53,8 @@ export interface ChainReading {
   readonly taken: TakenChains;
   /** After this step's Langevin steps [n*H*W*C]. */
   readonly advanced: Float32Array;
-  readonly gradientNormSum: number;
+  /** null: no Langevin step was taken, on any worker. */
+  readonly gradientNormSum: number | null;
   /** Chains of the global step. */
   readonly total: number;
   /** Values of one sample. */
@@ -65,7 +66,7 @@ export function chainSignals(chains: ChainReading, clean: { readonly images: Flo
   const { taken, advanced, gradientNormSum, total, size } = chains;
   const numChains = taken.positions.length;
   return {
-    "guard/chain-gradient": gradientNormSum / total,
+    ...(gradientNormSum !== null && { "guard/chain-gradient": gradientNormSum / total }),
     "guard/saturation": (numSaturated(advanced) / total - numSaturated(clean.images) / clean.total) / size,
     "guard/chain-age": (taken.meanAge * numChains) / total,
   };

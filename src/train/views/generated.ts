@@ -15,17 +15,19 @@ export const generated: ViewMaker = {
     const { sampler } = config;
     const start = imagesToTensor(images, shape);
     const watched = watchGradients(inner);
-    let gradientNormSum = 0;
-    const signalsOf = (advanced: Float32Array) =>
-      chainSignals({ taken: chains, advanced, gradientNormSum, total: sampler.chains, size: shape[0] * shape[1] * shape[2] }, clean);
+    const steps = chainSteps ?? sampler.steps;
+    let normSum = 0;
+    const signalsOf = (advanced: Float32Array) => {
+      const size = shape[0] * shape[1] * shape[2];
+      return chainSignals({ taken: chains, advanced, gradientNormSum: steps > 0 ? normSum : null, total: sampler.chains, size }, clean);
+    };
     if (positions.length === 0) return { views: { generated: { x: start, total: sampler.chains } }, figures: signalsOf(images) };
     const x = byChunks(start, config.memory.microBatch, (chunk, { from, to }) => {
       const key = { seed, purpose: PURPOSE.chainNoise, step, positions: positions.subarray(from, to) };
       const targets = labels && targetsOf(labels.subarray(from, to), numClasses);
       const energy = targets && { energy: jointEnergyHead(targets) };
-      const steps = chainSteps ?? sampler.steps;
       const advanced = advanceChains(chunk.clone(), { model: watched.model, config: sampler, steps, key, ...energy });
-      gradientNormSum += watched.takeNormSum();
+      normSum += watched.takeNormSum();
       targets?.dispose();
       return advanced;
     });

@@ -42,7 +42,7 @@ describe("judge", () => {
     ["saturation", { "guard/saturation": 0.7 }],
     ["gradient-norm", { "gradient-norm": 2e6 }],
     ["energy-growth", { "guard/energy-square/generated": 3600 }],
-    ["contrast-growth", { "energy/generated": 13 }],
+    ["contrast-growth", { "energy/generated": 33 }],
     ["accuracy", { "accuracy/clean": 0.3 }],
     ["catastrophic-overfitting", { "co/pgd-accuracy": 0.05 }],
   ])("%s: bad from step 40 on is an alarm at step 41, and the state before step 37 is trusted", (rule, figures) => {
@@ -55,9 +55,9 @@ describe("judge", () => {
   });
 
   it("says what it saw in numbers", () => {
-    const { reason } = rollback(judge(history(42, from(40, { "energy/generated": 13 })), policy, NO_PAST));
+    const { reason } = rollback(judge(history(42, from(40, { "energy/generated": 33 })), policy, NO_PAST));
     expect(reason).toBe(
-      "step 41: the contrast |E(generated) - E(clean)| is 15, over 10, while it is usually 0.5, bad since step 40; alarm 1 of 5",
+      "step 41: the contrast |E(generated) - E(clean)| is 35, over 30, while it is usually 0.5, bad since step 40; alarm 1 of 5",
     );
   });
 
