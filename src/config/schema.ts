@@ -15,43 +15,50 @@ import { objectiveSchema } from "./schema/objective.js";
 import { optimizerSchema } from "./schema/optimizer.js";
 import { samplerSchema } from "./schema/sampler.js";
 
-export const configSchema = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]*$/)
-    .default("experiment"),
-  seed: z.int().nonnegative().default(1),
-  epochs: z.number().positive().default(1).describe("passes over the data; may be a fraction"),
-  data: dataSchema,
-  model: modelSchema,
-  objective: objectiveSchema,
-  attack: trainingAttackSchema.prefault({}),
-  sampler: samplerSchema.prefault({}),
-  optimizer: optimizerSchema.prefault({}),
-  precision: z
-    .strictObject({
-      inner: z.enum(["fp32", "bf16"]).default("fp32").describe("attack and sampling passes"),
-      update: z.enum(["fp32", "bf16"]).default("fp32").describe("forward and backward of the update; parameters are always fp32"),
-    })
-    .prefault({}),
-  memory: memorySchema,
-  checkpoint: z
-    .strictObject({
-      everySteps: z.int().positive().default(500),
-      keepLast: z.int().positive().default(3),
-      checksumEvery: z.int().positive().default(1).describe("steps between proofs that all workers hold the same bits"),
-    })
-    .prefault({}),
-  guard: guardSchema.prefault({}),
-  evaluate: z
-    .strictObject({
-      samples: z.int().positive().default(1000).describe("test samples attacked"),
-      attack: attackSchema.extend({ steps: z.int().nonnegative().default(20) }).prefault({}),
-      generated: z.int().nonnegative().default(500).describe("fresh chains"),
-      freshSteps: z.int().positive().default(200).describe("Langevin steps of a fresh chain"),
-    })
-    .prefault({}),
-});
+export const configSchema = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]*$/)
+      .default("experiment"),
+    seed: z.int().nonnegative().default(1),
+    epochs: z.number().positive().default(1).describe("passes over the data; may be a fraction"),
+    data: dataSchema,
+    model: modelSchema,
+    objective: objectiveSchema,
+    attack: trainingAttackSchema.prefault({}),
+    sampler: samplerSchema.prefault({}),
+    optimizer: optimizerSchema.prefault({}),
+    precision: z
+      .strictObject({
+        inner: z.enum(["fp32", "bf16"]).default("fp32").describe("attack and sampling passes"),
+        update: z.enum(["fp32", "bf16"]).default("fp32").describe("forward and backward of the update; parameters are always fp32"),
+      })
+      .prefault({}),
+    memory: memorySchema,
+    checkpoint: z
+      .strictObject({
+        everySteps: z.int().positive().default(500),
+        keepLast: z.int().positive().default(3),
+        checksumEvery: z.int().positive().default(1).describe("steps between proofs that all workers hold the same bits"),
+      })
+      .prefault({}),
+    guard: guardSchema.prefault({}),
+    evaluate: z
+      .strictObject({
+        samples: z.int().positive().default(1000).describe("test samples attacked"),
+        attack: attackSchema.extend({ steps: z.int().nonnegative().default(20) }).prefault({}),
+        generated: z.int().nonnegative().default(500).describe("fresh chains"),
+        freshSteps: z.int().positive().default(200).describe("Langevin steps of a fresh chain"),
+      })
+      .prefault({}),
+  })
+  .superRefine(({ attack, optimizer }, context) => {
+    const { kind } = optimizer.perturbation;
+    if (kind === "none" || (attack.kind !== "free" && attack.kind !== "yopo")) return;
+    const message = `a step of attack.kind ${attack.kind} takes its gradients in turn and has none to perturb weights with; take another attack`;
+    context.addIssue({ code: "custom", path: ["optimizer", "perturbation", "kind"], message });
+  });
 
 export type Config = z.infer<typeof configSchema>;
 export type ModelConfig = Config["model"];

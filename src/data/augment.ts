@@ -1,13 +1,16 @@
 /**
- * uint8 samples to float32 pixels in [0,1], as they are or augmented: mirrored left-right, shifted by a few pixels.
+ * uint8 samples to float32 pixels in [0,1], as they are or augmented: shifted by a few pixels, mirrored left-right, changed by one
+ * random operation (`trivial-augment.ts`), a square of them hidden (`cutout.ts`), in this order.
  *
  * What is done to a sample is a function of (seed, step, position) alone, so any cut of the global batch over workers gives
- * the same pixels. The values stay exactly v/255: nothing is interpolated.
+ * the same pixels. The values stay exactly v/255 but for what is hidden: nothing is interpolated.
  */
 import { draws } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { IsoergError, invariant } from "../util/error.js";
+import { cutOut } from "./cutout.js";
 import { pixelsOf, type SampleShape } from "./samples.js";
+import { applyOperation, drawOperation, STRONGEST } from "./trivial-augment.js";
 
 export interface AugmentOptions {
   /** Mirror left-right with probability 1/2. */
@@ -16,6 +19,12 @@ export interface AugmentOptions {
   readonly shift: number;
   /** What a shift brings in: the image's own pixels mirrored at its outermost line (which is not repeated), or zeros. */
   readonly border: "reflect" | "zero";
+  /** One random operation for each image, or none. */
+  readonly policy?: "none" | "trivial-augment";
+  /** Bounds that operation's strength, 0..30. */
+  readonly magnitude?: number;
+  /** Side of the square that is hidden, in pixels; 0 for none. */
+  readonly cutout?: number;
 }
 
 /** Where a slice stands: its first row is the sample at global position `from` of this step. */
@@ -53,9 +62,39 @@ export function augment(
   key: AugmentKey,
   out: Float32Array = new Float32Array(images.length),
 ): Float32Array {
+  const { policy = "none", magnitude = STRONGEST, cutout = 0 } = options;
+  const size = pixelsOf(shape);
+  const at = (n: number) => ({ seed: key.seed, step: key.step, position: key.from + n });
+  if (policy === "none") {
+    moveInto(images, shape, options, key, { out, convert: (v) => PIXEL_VALUES[v] as number });
+  } else {
+    const moved = new Uint8Array(images.length);
+    moveInto(images, shape, options, key, { out: moved, convert: (v) => v });
+    for (let n = 0; n * size < moved.length; n++) {
+      const image = moved.subarray(n * size, (n + 1) * size);
+      image.set(applyOperation(image, shape, drawOperation(at(n), magnitude)));
+    }
+    toPixels(moved, out);
+  }
+  if (cutout > 0) for (let n = 0; n * size < out.length; n++) cutOut(out.subarray(n * size, (n + 1) * size), shape, cutout, at(n));
+  return out;
+}
+
+/** Where moved pixels go, and as what. */
+interface Destination {
+  readonly out: Float32Array | Uint8Array;
+  readonly convert: (value: number) => number;
+}
+
+/** Shifts and mirrors. */
+function moveInto(images: Uint8Array, shape: SampleShape, options: AugmentOptions, key: AugmentKey, { out, convert }: Destination): void {
   const { flip, shift, border } = options;
   const { height, width, channels } = shape;
-  if (!flip && shift === 0) return toPixels(images, out);
+  if (!flip && shift === 0) {
+    invariant(out.length === images.length, `${out.length} pixels of room for ${images.length}`);
+    for (let i = 0; i < images.length; i++) out[i] = convert(images[i] as number);
+    return;
+  }
   checkAugmentation(options, shape);
   const size = pixelsOf(shape);
   const numSamples = images.length / size;
@@ -79,11 +118,10 @@ export function augment(
       const row = n * size + sourceRow * width * channels;
       for (let x = 0; x < width; x++) {
         const column = columnFrom[x] as number;
-        for (let c = 0; c < channels; c++, to++) out[to] = column < 0 ? 0 : (PIXEL_VALUES[images[row + column + c] as number] as number);
+        for (let c = 0; c < channels; c++, to++) out[to] = column < 0 ? 0 : convert(images[row + column + c] as number);
       }
     }
   }
-  return out;
 }
 
 /** What is done to the n-th sample of a slice: first shifted, then mirrored. */

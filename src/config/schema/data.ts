@@ -11,6 +11,12 @@ export const dataSchema = z.strictObject({
       flip: z.boolean().default(false).describe("mirror left-right with probability 1/2"),
       shift: z.int().nonnegative().default(0).describe("largest random shift in pixels"),
       border: z.enum(["reflect", "zero"]).default("reflect").describe("what a shift brings in"),
+      policy: z
+        .enum(["none", "trivial-augment"])
+        .default("none")
+        .describe("one random operation for each image, of random strength (Müller & Hutter 2021)"),
+      magnitude: z.int().min(0).max(30).default(30).describe("the policy's largest strength"),
+      cutout: z.int().nonnegative().default(0).describe("side of the square hidden in each image, in pixels; 0 for none"),
     })
     .prefault({}),
 });
