@@ -1,25 +1,52 @@
-/** `isoerg evaluate`: the figures of a run or checkpoint, beside those of the same network before training. */
+/**
+ * `isoerg evaluate`: the figures of a run or checkpoint, beside those of the same network before training; with --attacks of
+ * AutoAttack's kind or --certify, robustness as well, on several processes and in as many sittings as it takes.
+ */
 import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Command, Option } from "commander";
 import { type AttackConfig, configSchema } from "../config/schema.js";
 import { startEngine } from "../engine/choose.js";
+import type { Engine } from "../engine/engine.js";
 import { evaluateRun, saveEvaluated } from "../evaluate/evaluate-run.js";
-import type { Evaluation, ModelEvaluation } from "../evaluate/evaluation.js";
+import { type Evaluation, type ModelEvaluation, readEvaluation, writeEvaluation } from "../evaluate/evaluation.js";
 import { formatAccuracy, formatAttack, formatCount, formatNumber, formatPercent, formatSigned } from "../evaluate/format.js";
-import type { WeightsKind } from "../evaluate/weights.js";
+import { attackNames, type Effort, standardEffort } from "../evaluate/robustness/attacks.js";
+import { evaluateRobustness } from "../evaluate/robustness/evaluate-robustness.js";
+import { openRun } from "../evaluate/run-folder.js";
+import { chooseWeights, type WeightsKind } from "../evaluate/weights.js";
 import { IsoergError } from "../util/error.js";
 import { didYouMean } from "../util/nearest.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { describeRobustness } from "./evaluate/describe-robustness.js";
+import { onProcesses } from "./evaluate/processes.js";
+import { createRobustnessBar } from "./evaluate/robustness-progress.js";
 import { interruptible } from "./interruptible.js";
 import { createProgressLine } from "./progress-line.js";
 import { textTable } from "./text-table.js";
 
+/** What the quick PGD of every evaluation may ascend. */
 const TARGETS = ["cross-entropy", "margin", "energy", "joint-energy"] as const satisfies readonly AttackConfig["target"][];
+type Target = (typeof TARGETS)[number];
+const ATTACKS = ["standard", ...attackNames] as const;
+
+interface AttackChoice {
+  readonly targets: readonly Target[];
+  readonly attacks: readonly (typeof ATTACKS)[number][];
+}
 
 interface Flags extends EngineFlags {
   readonly samples?: number;
-  readonly attacks?: readonly AttackConfig["target"][];
+  readonly attacks?: AttackChoice;
+  readonly norm?: AttackConfig["norm"];
   readonly eps?: number;
+  readonly steps: number;
+  readonly queries: number;
+  readonly probes: number;
+  readonly certify?: number;
+  readonly certifySamples: number;
+  readonly certifyDraws: number;
+  readonly workers: number;
   readonly json?: string;
   readonly data?: string;
   readonly weights: WeightsKind | "auto";
@@ -32,8 +59,20 @@ export function evaluateCommand(): Command {
     .description("accuracy, robustness, energy gaps and samples of a model")
     .argument("<run>", "a run's folder, or one of its checkpoints")
     .option("--samples <n>", "test samples to attack (default: evaluate.samples of the run)", parseCount)
-    .option("--attacks <list>", `what the attacks ascend: ${TARGETS.join(", ")}`, parseTargets)
-    .option("--eps <pixels>", "budget of the attacks in pixels, for example 4/255", parseEps)
+    .option(
+      "--attacks <list>",
+      `standard (AutoAttack), or any of ${attackNames.join(", ")}, in this order on what is left standing; or what a quick PGD ascends: ${TARGETS.join(", ")}`,
+      parseAttacks,
+    )
+    .addOption(new Option("--norm <norm>", "of the attacks (default: evaluate.attack.norm of the run)").choices(["linf", "l2"]))
+    .option("--eps <pixels>", "budget of the attacks in pixels, for example 4/255 (L2 without a budget of the run: 0.5)", parseEps)
+    .option("--steps <n>", "steps of APGD and FAB; fewer than 100 is not AutoAttack", parseCount, standardEffort.steps)
+    .option("--queries <n>", "queries of Square; fewer than 5000 is not AutoAttack", parseCount, standardEffort.queries)
+    .option("--probes <n>", "samples of the checklist against gradient masking; 0 leaves it out", parseNatural, 200)
+    .option("--certify <sigma>", "certify by randomised smoothing with noise of this standard deviation in pixels", parseSigma)
+    .option("--certify-samples <n>", "test samples to certify, evenly chosen", parseCount, 100)
+    .option("--certify-draws <n>", "noisy copies of each; the literature takes 100000", parseCount, 10_000)
+    .option("--workers <n>", "processes that share the attacks; no figure depends on it", parseCount, 1)
     .option("--weights <which>", "auto, averaged or last", "auto")
     .option("--data <dir>", "the data set's folder, if it has moved")
     .option("--batch-size <n>", "samples in one pass", parseCount, 128)
@@ -42,7 +81,13 @@ export function evaluateCommand(): Command {
   return addEngineOptions(command)
     .addHelpText(
       "after",
-      "\nWrites evaluation.json and a grid of samples into the run's folder.\n\nExample:\n  $ isoerg evaluate runs/quickstart --samples 1000 --attacks cross-entropy,margin",
+      [
+        "\nWrites evaluation.json and a grid of samples into the run's folder. What attacks have found is kept in RUN/robustness: the same",
+        "command started again goes on there, with any number of workers.",
+        "\nExamples:\n  $ isoerg evaluate runs/quickstart --samples 1000 --attacks cross-entropy,margin",
+        "  $ isoerg evaluate runs/quickstart --attacks standard --samples 1000 --workers 2",
+        "  $ isoerg evaluate runs/quickstart --certify 0.25",
+      ].join("\n"),
     )
     .action(async (path: string, flags: Flags) => evaluate(path, flags));
 }
@@ -50,6 +95,70 @@ export function evaluateCommand(): Command {
 async function evaluate(path: string, flags: Flags): Promise<void> {
   const weights = parseWeights(flags.weights);
   const engine = await startEngine(flags);
+  const wantsRobustness = (flags.attacks?.attacks.length ?? 0) > 0 || flags.certify !== undefined;
+  const known = await knownEvaluation(path, weights);
+  const base = (wantsRobustness && !flags.attacks?.targets.length ? known : undefined) ?? (await measure(path, flags, weights, engine));
+  // What earlier attacks found out about these same weights stays true.
+  const earlier = known?.evaluation.robustness;
+  let evaluation: Evaluation = { ...base.evaluation, ...(earlier && { robustness: earlier }) };
+  if (earlier && base !== known) await writeEvaluation(base.evaluationPath, evaluation);
+  if (wantsRobustness) {
+    const bar = createRobustnessBar(process.stderr);
+    const { config } = await openRun(path);
+    const norm = flags.norm ?? config.evaluate.attack.norm;
+    const robustness = await interruptible((signal) =>
+      evaluateRobustness(
+        {
+          path,
+          weights,
+          engine,
+          engineOptions: { engine: engine.name, device: flags.device, threads: Math.max(1, Math.floor(flags.threads / flags.workers)) },
+          attacks: flags.attacks?.attacks ?? [],
+          budget: { norm, eps: flags.eps ?? (norm === config.evaluate.attack.norm ? config.evaluate.attack.eps : DEFAULT_EPS[norm]) },
+          effort: effortOf(flags),
+          numSamples: flags.samples ?? config.evaluate.samples,
+          numProbed: flags.attacks?.attacks.length ? flags.probes : 0,
+          batchSize: flags.batchSize,
+          certify:
+            flags.certify === undefined
+              ? null
+              : { sigma: flags.certify, select: 100, estimate: flags.certifyDraws, alpha: 0.001, numSamples: flags.certifySamples },
+          now: () => new Date(),
+          onProgress: bar.update,
+          signal,
+          ...(flags.data !== undefined && { dataPath: flags.data }),
+        },
+        onProcesses(flags.workers),
+      ),
+    ).finally(bar.end);
+    evaluation = { ...evaluation, robustness };
+    await writeEvaluation(base.evaluationPath, evaluation);
+  }
+  if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(evaluation)}\n`);
+  process.stdout.write(describeEvaluation(evaluation));
+  process.stdout.write(`\nwrote ${base.evaluationPath}${base.samplesPath ? ` and ${base.samplesPath}` : ""}\n`);
+}
+
+const DEFAULT_EPS = { linf: 8 / 255, l2: 0.5 } as const;
+
+interface Measured {
+  readonly evaluation: Evaluation;
+  readonly evaluationPath: string;
+  readonly samplesPath: string | null;
+}
+
+/** The evaluation that lies in the run's folder, if it is of the same weights: a second sitting does not measure them again. */
+async function knownEvaluation(path: string, weights: WeightsKind | "auto"): Promise<Measured | undefined> {
+  const { folder, checkpoint } = await openRun(path);
+  const evaluationPath = join(folder, "evaluation.json");
+  // One that this version can't read is measured again.
+  const evaluation = await readEvaluation(evaluationPath).catch(() => undefined);
+  if (evaluation?.step !== checkpoint.step || evaluation.trained.weights !== chooseWeights(checkpoint.files.model, weights))
+    return undefined;
+  return { evaluation, evaluationPath, samplesPath: null };
+}
+
+async function measure(path: string, flags: Flags, weights: WeightsKind | "auto", engine: Engine): Promise<Measured> {
   const progress = createProgressLine(process.stderr);
   const result = await interruptible((signal) =>
     evaluateRun({
@@ -63,15 +172,16 @@ async function evaluate(path: string, flags: Flags): Promise<void> {
       onProgress: progress.update,
       ...(flags.data !== undefined && { dataPath: flags.data }),
       ...(flags.samples !== undefined && { numSamples: flags.samples }),
-      ...(flags.attacks && { targets: flags.attacks }),
-      ...(flags.eps !== undefined && { eps: flags.eps }),
+      ...(flags.attacks?.targets.length && { targets: flags.attacks.targets }),
+      ...(flags.norm === undefined && flags.eps !== undefined && { eps: flags.eps }),
     }),
   ).finally(progress.end);
   for (const warning of result.run.checkpoint.warnings) process.stderr.write(`warning: ${warning}\n`);
-  const { evaluationPath, samplesPath } = await saveEvaluated(result);
-  if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(result.evaluation)}\n`);
-  process.stdout.write(describeEvaluation(result.evaluation));
-  process.stdout.write(`\nwrote ${evaluationPath}${samplesPath ? ` and ${samplesPath}` : ""}\n`);
+  return { evaluation: result.evaluation, ...(await saveEvaluated(result)) };
+}
+
+function effortOf({ steps, queries }: Flags): Effort {
+  return { ...standardEffort, steps, queries, pgdSteps: Math.min(standardEffort.pgdSteps, steps) };
 }
 
 /** The figures as a person reads them. */
@@ -120,17 +230,35 @@ export function describeEvaluation(evaluation: Evaluation): string {
     cleanGap ? `; clean energies: mean ${formatNumber(cleanGap.meanClean)}, std ${formatNumber(cleanGap.stdClean)}\n` : "\n",
     textTable(gaps),
     settings.freshChains > 0 ? `\ngenerated: ${formatCount(settings.freshChains)} fresh chains of ${settings.freshSteps} steps\n` : "",
+    evaluation.robustness ? describeRobustness(evaluation.robustness) : "",
   ].join("");
 }
 
-function parseTargets(text: string): AttackConfig["target"][] {
-  return text.split(",").map((word) => {
-    const target = TARGETS.find((name) => name === word.trim());
-    if (!target)
-      throw new IsoergError("USAGE", `unknown attack target '${word.trim()}'${didYouMean(word.trim(), TARGETS)}`, {
-        hint: `targets: ${TARGETS.join(", ")}`,
+function parseAttacks(text: string): AttackChoice {
+  const targets: Target[] = [];
+  const attacks: AttackChoice["attacks"][number][] = [];
+  for (const word of text.split(",").map((part) => part.trim())) {
+    const target = TARGETS.find((name) => name === word);
+    const attack = ATTACKS.find((name) => name === word);
+    if (target) targets.push(target);
+    else if (attack) attacks.push(attack);
+    else
+      throw new IsoergError("USAGE", `unknown attack '${word}'${didYouMean(word, [...TARGETS, ...ATTACKS])}`, {
+        hint: `attacks: ${ATTACKS.join(", ")}; targets of a quick PGD: ${TARGETS.join(", ")}`,
       });
-    return target;
+  }
+  return { targets, attacks };
+}
+
+function parseNatural(text: string): number {
+  return text.trim() === "0" ? 0 : parseCount(text);
+}
+
+function parseSigma(text: string): number {
+  const sigma = parseEps(text);
+  if (sigma > 0) return sigma;
+  throw new IsoergError("USAGE", "noise of standard deviation 0 certifies nothing", {
+    hint: "The literature takes 0.12, 0.25, 0.5 and 1.",
   });
 }
 

@@ -7,6 +7,7 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { IsoergError } from "../util/error.js";
+import { robustnessSchema } from "./robustness/robustness.js";
 
 const count = z.int().nonnegative();
 
@@ -91,6 +92,8 @@ export const evaluationSchema = z.object({
   trained: modelSchema,
   /** The same network at its initial values; null where that was left out. */
   untrained: modelSchema.nullable(),
+  /** AutoAttack, its checklist, certification; missing where none was asked for. */
+  robustness: robustnessSchema.optional(),
 });
 
 export type Evaluation = z.infer<typeof evaluationSchema>;
