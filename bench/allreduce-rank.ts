@@ -1,23 +1,36 @@
-/** One rank of `allreduce.ts`, in a process of its own, led by messages. The gradient's memory is as in training. */
-import { allReduce } from "../src/collective/all-reduce.js";
-import { adoptSummable, allocateSummable, summableView } from "../src/collective/reduce.js";
-import type { RingTransport } from "../src/collective/transport.js";
+/** One rank of `allreduce.ts`, in a process of its own, led by messages. The gradient's memory and the sums are as in training. */
+import { HostMember } from "../src/collective/host-member.js";
+import { ARENA_BYTES, loadHostMemory } from "../src/collective/host-memory.js";
+import { agreeOnSummation } from "../src/collective/host-summation.js";
+import { addNatively, adoptSummable, allocateSummable, summableView } from "../src/collective/reduce.js";
+import { type Summation, type SumTag, sumOverRing } from "../src/collective/summation.js";
 import { type BoundRing, bindRing } from "../src/collective/zeromq-transport.js";
 
+/** Over the ring of all ranks, or in the host's shared memory. */
+export type AllReduceWay = "ring" | "host";
+
 export type AllReduceRankTask =
-  | { readonly kind: "bind"; readonly rank: number; readonly worldSize: number }
+  | { readonly kind: "bind"; readonly rank: number; readonly worldSize: number; readonly way: AllReduceWay }
   | { readonly kind: "connect"; readonly endpoints: readonly string[] }
-  | { readonly kind: "sum"; readonly numValues: number; readonly numSums: number; readonly chunkLength?: number };
+  | { readonly kind: "sum"; readonly numValues: number; readonly numSums: number };
 
 export type AllReduceRankReply =
   | { readonly kind: "bound"; readonly endpoint: string }
-  | { readonly kind: "connected" }
+  | { readonly kind: "connected"; readonly way: Summation["way"] }
   | { readonly kind: "summed"; readonly timesMs: readonly number[] };
 
 const NUM_WARMING_SUMS = 3;
-let bound: BoundRing | undefined;
-let ring: RingTransport | undefined;
+let worldSize = 1;
+let rank = 0;
 let step = 0;
+let bound: BoundRing | undefined;
+let summation: Summation | undefined;
+let member: HostMember | null = null;
+let allocate = (numValues: number): Float32Array => {
+  const memory = allocateSummable(numValues);
+  adoptSummable(memory);
+  return summableView(memory, numValues);
+};
 
 process.on("message", async (task: AllReduceRankTask) => {
   const reply = await carryOut(task);
@@ -28,38 +41,60 @@ process.on("disconnect", () => process.exit()); // the one who asks is gone: nob
 
 async function carryOut(task: AllReduceRankTask): Promise<AllReduceRankReply> {
   switch (task.kind) {
-    case "bind":
-      bound = await bindRing({ run: 1, generation: 1, rank: task.rank, worldSize: task.worldSize });
+    case "bind": {
+      ({ rank, worldSize } = task);
+      const place = { run: 1, generation: 1, rank, worldSize };
+      const loaded = await loadHostMemory();
+      if (loaded.ok) {
+        const { memory } = loaded;
+        const arena = memory.createArena(ARENA_BYTES);
+        addNatively(memory.add);
+        allocate = (numValues) => new Float32Array(memory.view(arena, memory.allocate(arena, 4 * numValues), 4 * numValues));
+        if (task.way === "host") {
+          member = new HostMember({ memory, arena, place });
+          member.sums.adopt();
+        }
+      }
+      bound = await bindRing(place);
       return { kind: "bound", endpoint: bound.endpoint };
-    case "connect":
-      ring = await bound?.connect(task.endpoints);
-      return { kind: "connected" };
+    }
+    case "connect": {
+      if (bound === undefined) throw new Error("connected before bound");
+      const transport = await bound.connect(task.endpoints);
+      summation = member ? await agreeOnSummation({ transport, member, bind: bindRing }) : sumOverRing(transport);
+      return { kind: "connected", way: summation.way };
+    }
     case "sum":
-      if (ring === undefined) throw new Error("a sum before the ring");
-      return { kind: "summed", timesMs: await sumOften(ring, task) };
+      return { kind: "summed", timesMs: await sumOften(task) };
     default:
       return task satisfies never;
   }
 }
 
-async function sumOften(transport: RingTransport, task: AllReduceRankTask & { readonly kind: "sum" }): Promise<number[]> {
-  const { numValues, numSums } = task;
-  const memory = allocateSummable(numValues);
-  adoptSummable(memory);
-  const values = summableView(memory, numValues);
-  const options = task.chunkLength === undefined ? {} : { chunkLength: task.chunkLength };
+async function sumOften({ numValues, numSums }: AllReduceRankTask & { readonly kind: "sum" }): Promise<number[]> {
+  const values = allocate(numValues);
   const timesMs: number[] = [];
   for (let i = -NUM_WARMING_SUMS; i < numSums; i++) {
-    values.fill(transport.place.rank + 1);
+    values.fill(rank + 1);
+    const tag = { step: step++, bucket: 0 };
     const start = performance.now();
-    await allReduce(transport, values, { step: step++, bucket: 0, ...options });
+    const pending = sumOnce(values, tag);
+    if (pending) await pending;
     if (i >= 0) timesMs.push(performance.now() - start);
-    check(values, transport.place.worldSize);
+    check(values);
   }
   return timesMs;
 }
 
-function check(values: Float32Array, worldSize: number): void {
+/** As the training thread does it: in shared memory by itself, asleep while it waits; else through the ring. */
+function sumOnce(values: Float32Array, tag: SumTag): Promise<void> | undefined {
+  if (!member?.sums.isDirect()) return summation?.sum(values, tag);
+  member.sums.post(values, tag);
+  member.sums.finish();
+  return undefined;
+}
+
+function check(values: Float32Array): void {
   const expected = (worldSize * (worldSize + 1)) / 2;
   for (const i of [0, values.length >> 1, values.length - 1]) {
     if (values[i] !== expected) throw new Error(`value ${i} of ${values.length} is ${values[i]} instead of ${expected}`);

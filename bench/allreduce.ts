@@ -1,40 +1,45 @@
 /**
- * How fast vectors are summed over processes of this machine, ours and a peer's in turn: `isoerg bench allreduce`.
+ * How fast vectors are summed over processes of this machine, ours and those of peers in turn: `isoerg bench allreduce`.
  *
  * One process a rank, connected as in training; every size is summed often, back to back, after some sums that don't count,
  * and each result is checked. Bus bandwidth is nccl-tests': 2 (P-1)/P of the bytes over the median time, which is what each
- * link must have carried, so that figures of different world sizes compare.
+ * link must have carried, so that figures of different world sizes compare. Programs are compared where the same carries
+ * their bytes: TCP over loopback with TCP, shared memory with shared memory, and ours with the faster of the peers.
  */
-import { type ChildProcess, execFile, fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
-import { promisify } from "node:util";
 import { textTable } from "../src/cli/text-table.js";
 import { IsoergError } from "../src/util/error.js";
 import { describeMachine, type Machine } from "../src/util/machine.js";
-import { packageRoot } from "../src/util/package.js";
-import type { AllReduceRankReply, AllReduceRankTask } from "./allreduce-rank.js";
+import { findGloo, findMpi, type PeerName, type PeerProgram } from "./allreduce-peers.js";
+import type { AllReduceRankReply, AllReduceRankTask, AllReduceWay } from "./allreduce-rank.js";
 
-export type AllReducePeer = "none" | "gloo";
+export type AllReducePeer = "none" | PeerName | "all";
 
 export interface AllReduceBenchOptions {
   readonly worldSizes?: readonly number[];
   readonly sizesBytes?: readonly number[];
   /** How long each size is summed in each round, about. */
   readonly secondsPerSize?: number;
-  /** Rings opened of each program, in turn. */
+  /** How often each program is started, in turn. */
   readonly rounds?: number;
   readonly peer?: AllReducePeer;
   /** The Python that has PyTorch. */
   readonly python?: string;
   readonly signal?: AbortSignal;
-  readonly onResult?: (result: AllReduceResult) => void;
-  readonly onTurn?: (turn: { readonly worldSize: number; readonly round: number; readonly who: "isoerg" | "gloo" }) => void;
+  readonly onTurn?: (turn: { readonly worldSize: number; readonly round: number; readonly who: string }) => void;
+  /** Told of a program that is left out. */
+  readonly onMissing?: (reason: string) => void;
 }
+
+export type Medium = PeerProgram["medium"];
 
 /** One program's figures at one size. */
 export interface AllReduceFigures {
+  readonly program: string;
+  readonly medium: Medium;
   readonly numSums: number;
+  readonly bestMs: number;
   readonly p50Ms: number;
   readonly p95Ms: number;
   readonly busGigabytesPerSecond: number;
@@ -43,70 +48,108 @@ export interface AllReduceFigures {
 export interface AllReduceResult {
   readonly worldSize: number;
   readonly sizeBytes: number;
-  readonly isoerg: AllReduceFigures;
-  readonly peer: AllReduceFigures | null;
-  /** Bandwidth of isoerg over that of the peer: above 1, isoerg is faster. */
-  readonly ratio: number | null;
+  readonly figures: readonly AllReduceFigures[];
+  /** By medium: the fastest peer's median time over ours. Above 1, isoerg is faster; null without a peer. */
+  readonly ratio: Readonly<Record<Medium, number | null>>;
 }
 
 export interface AllReduceBench {
   readonly machine: Machine;
-  readonly transport: string;
-  readonly peer: AllReducePeer;
+  readonly missing: readonly string[];
   readonly results: readonly AllReduceResult[];
 }
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-export const ALL_REDUCE_SIZES_BYTES: readonly number[] = [256, 4 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB];
+/** The last is the gradient of a WideResNet-28-10. */
+export const ALL_REDUCE_SIZES_BYTES: readonly number[] = [256, 4 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 146 * MIB];
 export const ALL_REDUCE_WORLD_SIZES: readonly number[] = [2, 4];
-
-/** Milliseconds of every timed sum, by size in bytes. */
-type Times = Map<number, number[]>;
+const OURS = "isoerg";
 
 /** @throws IsoergError ENGINE when a program fails or sums wrongly. */
 export async function benchAllReduce(options: AllReduceBenchOptions = {}): Promise<AllReduceBench> {
-  const { worldSizes = ALL_REDUCE_WORLD_SIZES, sizesBytes = ALL_REDUCE_SIZES_BYTES, rounds = 2, peer = "none" } = options;
+  const { worldSizes = ALL_REDUCE_WORLD_SIZES, sizesBytes = ALL_REDUCE_SIZES_BYTES, rounds = 2 } = options;
+  const { peers, missing } = await findPeers(options);
+  const programs = [ourProgram("tcp"), ourProgram("memory"), ...peers];
   const results: AllReduceResult[] = [];
   for (const worldSize of worldSizes) {
-    const [ours, theirs]: [Times, Times] = [new Map(), new Map()];
+    const times = new Map<PeerProgram, Map<number, number[]>>(programs.map((program) => [program, new Map()]));
     for (let round = 0; round < rounds; round++) {
-      const turns = peer === "none" ? (["isoerg"] as const) : (["isoerg", peer] as const);
-      for (const who of round % 2 === 0 ? turns : [...turns].reverse()) {
+      for (const program of round % 2 === 0 ? programs : [...programs].reverse()) {
         options.signal?.throwIfAborted();
-        options.onTurn?.({ worldSize, round, who });
-        if (who === "isoerg") await timeOurs(worldSize, sizesBytes, options, ours);
-        else await timeGloo(worldSize, sizesBytes, options, theirs);
+        options.onTurn?.({ worldSize, round, who: `${program.name} (${program.medium})` });
+        const seconds = options.secondsPerSize ?? 0.5;
+        const timed = await program
+          .time({ worldSize, sizesBytes, seconds, ...(options.signal && { signal: options.signal }) })
+          .catch((error: Error) => {
+            options.signal?.throwIfAborted();
+            throw new IsoergError("ENGINE", `the all-reduce of ${program.name} over ${program.medium} could not be timed`, {
+              cause: error,
+            });
+          });
+        const bySize = times.get(program);
+        for (const { sizeBytes, timesMs } of timed) bySize?.set(sizeBytes, [...(bySize.get(sizeBytes) ?? []), ...timesMs]);
       }
     }
     for (const sizeBytes of sizesBytes) {
-      const isoerg = summarise(worldSize, sizeBytes, ours);
-      const other = peer === "none" ? null : summarise(worldSize, sizeBytes, theirs);
-      const result = { worldSize, sizeBytes, isoerg, peer: other, ratio: other && other.p50Ms / isoerg.p50Ms };
-      results.push(result);
-      options.onResult?.(result);
+      const figures = programs.map((program) => summarise(program, worldSize, sizeBytes, times.get(program)?.get(sizeBytes) ?? []));
+      results.push({ worldSize, sizeBytes, figures, ratio: { tcp: ratioOf(figures, "tcp"), memory: ratioOf(figures, "memory") } });
     }
   }
-  return { machine: describeMachine(), transport: "ZeroMQ over TCP loopback", peer, results };
+  return { machine: describeMachine(), missing, results };
 }
 
-/** The table that people read. */
-export function formatAllReduceBench({ machine, transport, peer, results }: AllReduceBench): string {
-  const figures = ({ p50Ms, p95Ms, busGigabytesPerSecond }: AllReduceFigures) =>
-    [p50Ms, p95Ms, busGigabytesPerSecond].map((figure) => figure.toFixed(3));
-  const head = [
-    "ranks",
-    "size",
-    "p50 ms",
-    "p95 ms",
-    "bus GB/s",
-    ...(peer === "none" ? [] : [`${peer} p50 ms`, "p95 ms", "bus GB/s", "speed ratio"]),
-  ];
-  const rows = results.map(({ worldSize, sizeBytes, isoerg, peer: other, ratio }) => [
-    ...[String(worldSize), formatSize(sizeBytes), ...figures(isoerg)],
-    ...(other && ratio !== null ? [...figures(other), `${ratio.toFixed(2)} x`] : []),
-  ]);
-  return `${transport}; ${machine.processor}, ${machine.numCores} cores, Node ${machine.node}\n${textTable([head, ...rows])}`;
+async function findPeers({ peer = "none", python = "/usr/bin/python3", onMissing }: AllReduceBenchOptions) {
+  const peers: PeerProgram[] = [];
+  const missing: string[] = [];
+  for (const [name, find] of [["gloo", () => findGloo(python)] as const, ["mpi", findMpi] as const]) {
+    if (peer !== name && peer !== "all") continue;
+    const found = await find();
+    if (found.ok) {
+      peers.push(...found.programs);
+    } else {
+      missing.push(found.reason);
+      onMissing?.(found.reason);
+    }
+  }
+  return { peers, missing };
+}
+
+function summarise({ name, medium }: PeerProgram, worldSize: number, sizeBytes: number, timesMs: readonly number[]): AllReduceFigures {
+  const sorted = [...timesMs].sort((a, b) => a - b);
+  const p50Ms = quantile(sorted, 0.5);
+  const busBytes = (2 * (worldSize - 1) * sizeBytes) / worldSize;
+  const spread = { numSums: sorted.length, bestMs: quantile(sorted, 0), p50Ms, p95Ms: quantile(sorted, 0.95) };
+  return { program: name, medium, ...spread, busGigabytesPerSecond: busBytes / p50Ms / 1e6 };
+}
+
+function ratioOf(figures: readonly AllReduceFigures[], medium: Medium): number | null {
+  const ours = figures.find((of) => of.program === OURS && of.medium === medium);
+  const theirs = figures.filter((of) => of.program !== OURS && of.medium === medium).map(({ p50Ms }) => p50Ms);
+  return ours === undefined || theirs.length === 0 ? null : Math.min(...theirs) / ours.p50Ms;
+}
+
+function quantile(sorted: readonly number[], q: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
+}
+
+/** The table that people read: a line a size and medium, a column a program. */
+export function formatAllReduceBench({ machine, results }: AllReduceBench): string {
+  const tables = (["tcp", "memory"] as const).map((medium) => {
+    const names = [
+      ...new Set(results.flatMap(({ figures }) => figures.filter((of) => of.medium === medium).map(({ program }) => program))),
+    ];
+    const head = ["ranks", "size", ...names.flatMap((name) => [`${name} ms`, "p95", "bus GB/s"]), ...(names.length > 1 ? ["ratio"] : [])];
+    const rows = results.map(({ worldSize, sizeBytes, figures, ratio }) => [
+      ...[String(worldSize), formatSize(sizeBytes)],
+      ...figures.flatMap((of) =>
+        of.medium === medium ? [of.p50Ms.toFixed(3), of.p95Ms.toFixed(3), of.busGigabytesPerSecond.toFixed(2)] : [],
+      ),
+      ...(ratio[medium] === null ? [] : [`${ratio[medium].toFixed(2)} x`]),
+    ]);
+    return `${medium === "tcp" ? "TCP over loopback" : "shared memory inside the host"} (median ms; ratio: the faster peer's time over ours)\n${textTable([head, ...rows])}`;
+  });
+  return `${machine.processor}, ${machine.numCores} cores, Node ${machine.node}\n\n${tables.join("\n")}`;
 }
 
 function formatSize(bytes: number): string {
@@ -114,48 +157,41 @@ function formatSize(bytes: number): string {
   return bytes % KIB === 0 ? `${bytes / KIB} KiB` : `${bytes} B`;
 }
 
-function summarise(worldSize: number, sizeBytes: number, times: Times): AllReduceFigures {
-  const sorted = [...(times.get(sizeBytes) ?? [])].sort((a, b) => a - b);
-  const p50Ms = quantile(sorted, 0.5);
-  const busBytes = (2 * (worldSize - 1) * sizeBytes) / worldSize;
-  return { numSums: sorted.length, p50Ms, p95Ms: quantile(sorted, 0.95), busGigabytesPerSecond: busBytes / p50Ms / 1e6 };
-}
-
-function quantile(sorted: readonly number[], q: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
-}
-
-function record(times: Times, sizeBytes: number, more: readonly number[]): void {
-  times.set(sizeBytes, [...(times.get(sizeBytes) ?? []), ...more]);
-}
-
 // ---- ours ----
 
-async function timeOurs(worldSize: number, sizesBytes: readonly number[], options: AllReduceBenchOptions, times: Times): Promise<void> {
+function ourProgram(medium: Medium): PeerProgram {
+  const way: AllReduceWay = medium === "tcp" ? "ring" : "host";
+  return { name: OURS, medium, time: (options) => timeOurs(way, options) };
+}
+
+async function timeOurs(way: AllReduceWay, options: Parameters<PeerProgram["time"]>[0]): ReturnType<PeerProgram["time"]> {
+  const { worldSize, sizesBytes, seconds, signal } = options;
   const script = new URL("./allreduce-rank.js", import.meta.url);
   const ranks = Array.from({ length: worldSize }, () => fork(script));
   const kill = (): void => {
     for (const child of ranks) child.kill("SIGKILL");
   };
-  options.signal?.addEventListener("abort", kill, { once: true });
+  signal?.addEventListener("abort", kill, { once: true });
   try {
-    const bound = await Promise.all(ranks.map((child, rank) => ask(child, { kind: "bind", rank, worldSize })));
+    const bound = await Promise.all(ranks.map((child, rank) => ask(child, { kind: "bind", rank, worldSize, way })));
     const endpoints = bound.flatMap((reply) => (reply.kind === "bound" ? [reply.endpoint] : []));
-    await Promise.all(ranks.map((child) => ask(child, { kind: "connect", endpoints })));
+    const connected = await Promise.all(ranks.map((child) => ask(child, { kind: "connect", endpoints })));
+    if (connected.some((reply) => reply.kind !== "connected" || reply.way !== way)) {
+      throw new IsoergError("ENGINE", `the processes do not sum by the ${way}`, { hint: "node src/collective/native/build.mjs says why" });
+    }
+    const times: { sizeBytes: number; timesMs: readonly number[] }[] = [];
     for (const sizeBytes of sizesBytes) {
       // How many sums fit is measured first, as all ranks must agree on it beforehand.
       const probe = quantile(
         [...(await sumOften(ranks, sizeBytes, 5))].sort((a, b) => a - b),
         0.5,
       );
-      const numSums = Math.min(2000, Math.max(10, Math.round((1000 * (options.secondsPerSize ?? 0.5)) / probe)));
-      record(times, sizeBytes, await sumOften(ranks, sizeBytes, numSums));
+      const numSums = Math.min(2000, Math.max(10, Math.round((1000 * seconds) / probe)));
+      times.push({ sizeBytes, timesMs: await sumOften(ranks, sizeBytes, numSums) });
     }
-  } catch (error) {
-    options.signal?.throwIfAborted();
-    throw error;
+    return times;
   } finally {
-    options.signal?.removeEventListener("abort", kill);
+    signal?.removeEventListener("abort", kill);
     kill();
   }
 }
@@ -179,25 +215,5 @@ async function ask(child: ChildProcess, task: AllReduceRankTask): Promise<AllRed
     return (await Promise.race([reply, exit]))[0];
   } finally {
     answered.abort();
-  }
-}
-
-// ---- the peer ----
-
-async function timeGloo(worldSize: number, sizesBytes: readonly number[], options: AllReduceBenchOptions, times: Times): Promise<void> {
-  const script = join(packageRoot, "bench/peers/gloo_allreduce.py");
-  const parameters = [script, String(worldSize), String(options.secondsPerSize ?? 0.5), ...sizesBytes.map(String)];
-  const settings = { maxBuffer: 64 * MIB, ...(options.signal === undefined ? {} : { signal: options.signal }) };
-  const python = options.python ?? "/usr/bin/python3";
-  const { stdout } = await promisify(execFile)(python, parameters, settings).catch((error: Error) => {
-    options.signal?.throwIfAborted();
-    throw new IsoergError("ENGINE", `Gloo's all-reduce could not be timed with ${python}`, {
-      cause: error,
-      hint: "it needs PyTorch (Debian: python3-torch); leave --peer out otherwise",
-    });
-  });
-  for (const line of stdout.trim().split("\n")) {
-    const { sizeBytes, timesMs } = JSON.parse(line) as { sizeBytes: number; timesMs: number[] };
-    record(times, sizeBytes, timesMs);
   }
 }

@@ -1,7 +1,13 @@
 /** `isoerg bench allreduce`: how fast gradients are summed over processes of this machine, and beside a peer. */
 import { writeFileSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { ALL_REDUCE_WORLD_SIZES, type AllReducePeer, benchAllReduce, formatAllReduceBench } from "../../../bench/allreduce.js";
+import {
+  ALL_REDUCE_SIZES_BYTES,
+  ALL_REDUCE_WORLD_SIZES,
+  type AllReducePeer,
+  benchAllReduce,
+  formatAllReduceBench,
+} from "../../../bench/allreduce.js";
 import { parseCount } from "../engine-options.js";
 import { interruptible } from "../interruptible.js";
 
@@ -11,6 +17,7 @@ interface Flags {
   readonly seconds: number;
   readonly peer: AllReducePeer;
   readonly python: string;
+  readonly sizes: readonly number[];
   readonly json?: string;
 }
 
@@ -20,18 +27,20 @@ export function allReduceCommand(): Command {
     .option("--ranks <list>", "numbers of processes, with commas between", parseRanks, ALL_REDUCE_WORLD_SIZES)
     .option("--rounds <n>", "rings opened of each program, in turn", parseCount, 2)
     .option("--seconds <n>", "how long each size is summed in each round, about", parseCount, 1)
-    .addOption(new Option("--peer <peer>", "measure another program in turn").choices(["none", "gloo"]).default("none"))
+    .addOption(new Option("--peer <peer>", "measure other programs in turn").choices(["none", "gloo", "mpi", "all"]).default("none"))
+    .option("--sizes <list>", "sizes of the vectors, such as 64K,1M", parseSizes, ALL_REDUCE_SIZES_BYTES)
     .option("--python <path>", "the Python that has PyTorch, for gloo", "/usr/bin/python3")
     .option("--json <file>", "write the figures as JSON")
-    .addHelpText("after", "\nExample:\n  $ isoerg bench allreduce --ranks 2,4,8 --peer gloo --json allreduce.json\n")
+    .addHelpText("after", "\nExample:\n  $ isoerg bench allreduce --ranks 2,4,8 --peer all --json allreduce.json\n")
     .action((flags: Flags) => interruptible((signal) => benchAndTell(flags, signal)));
 }
 
-async function benchAndTell({ ranks, rounds, seconds, peer, python, json }: Flags, signal: AbortSignal): Promise<void> {
+async function benchAndTell({ ranks, rounds, seconds, peer, python, sizes, json }: Flags, signal: AbortSignal): Promise<void> {
   const live = process.stderr.isTTY === true;
   const status = (text: string) => live && process.stderr.write(`\r\u001b[K${text}`);
   const bench = await benchAllReduce({
-    ...{ worldSizes: ranks, rounds, secondsPerSize: seconds, peer, python, signal },
+    ...{ worldSizes: ranks, sizesBytes: sizes, rounds, secondsPerSize: seconds, peer, python, signal },
+    onMissing: (reason) => process.stderr.write(`left out: ${reason}\n`),
     onTurn: (turn) => status(`${turn.worldSize} ranks: ${turn.who}, round ${turn.round + 1} of ${rounds} ...`),
   });
   status("");
@@ -43,4 +52,16 @@ function parseRanks(text: string): readonly number[] {
   const counts = text.split(",").map(parseCount);
   if (counts.some((count) => count < 2)) throw new InvalidArgumentError("A sum takes two processes or more.");
   return counts;
+}
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 * 1024 };
+
+function parseSizes(text: string): readonly number[] {
+  return text.split(",").map((size) => {
+    const match = /^(\d+)([KM]?)$/.exec(size.trim());
+    const bytes = match ? Number(match[1]) * (UNITS[match[2] as string] as number) : 0;
+    if (bytes === 0 || bytes % 4 !== 0)
+      throw new InvalidArgumentError(`'${size}' is no size of a vector of float32, such as 256, 64K or 1M.`);
+    return bytes;
+  });
 }
