@@ -11,7 +11,7 @@ import { guardSchema } from "./schema/guard.js";
 import { memorySchema } from "./schema/memory.js";
 import type { activationSchema } from "./schema/model.js";
 import { modelSchema } from "./schema/model.js";
-import { objectiveSchema } from "./schema/objective.js";
+import { DIFFERENCE_TERMS, objectiveSchema } from "./schema/objective.js";
 import { optimizerSchema } from "./schema/optimizer.js";
 import { samplerSchema } from "./schema/sampler.js";
 
@@ -58,6 +58,12 @@ export const configSchema = z
     if (kind === "none" || (attack.kind !== "free" && attack.kind !== "yopo")) return;
     const message = `a step of attack.kind ${attack.kind} takes its gradients in turn and has none to perturb weights with; take another attack`;
     context.addIssue({ code: "custom", path: ["optimizer", "perturbation", "kind"], message });
+  })
+  .superRefine(({ objective, precision }, context) => {
+    const term = DIFFERENCE_TERMS.find((name) => objective[name].value > 0);
+    if (term === undefined || precision.update === "fp32") return;
+    const message = `objective.${term} takes the difference of two close passes, which only fp32 resolves`;
+    context.addIssue({ code: "custom", path: ["precision", "update"], message });
   });
 
 export type Config = z.infer<typeof configSchema>;

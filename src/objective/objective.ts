@@ -1,40 +1,27 @@
 /**
- * The objective: ONE weighted sum of terms. `standard`, `at`, `jem` and `jdat` differ in their weights only.
- *
- * To add a term: one file, one line in the registry below and its weight in the schema.
+ * The objective: ONE weighted sum of terms. Published systems differ in their weights only.
  */
 import type { ObjectiveConfig } from "../config/schema.js";
-import { alignAdversarial } from "./align-adversarial.js";
-import { alignGenerated } from "./align-generated.js";
-import { contrast } from "./contrast.js";
-import { adversarialCrossEntropy, cleanCrossEntropy } from "./cross-entropy.js";
-import { energyL2 } from "./energy-l2.js";
-import { energyShare, type Term } from "./term.js";
+import { energyShare } from "./term.js";
+import { TERM_NAMES, TERMS, type TermName } from "./terms.js";
 import { isCorrect, type View, type ViewName, type ViewRole, type Views } from "./view.js";
-
-export const TERMS = {
-  "clean-ce": cleanCrossEntropy,
-  "adversarial-ce": adversarialCrossEntropy,
-  contrast,
-  "energy-l2": energyL2,
-  "align-adversarial": alignAdversarial,
-  "align-generated": alignGenerated,
-} as const satisfies Readonly<Record<string, Term>>;
-
-export type TermName = keyof typeof TERMS;
-const TERM_NAMES = Object.keys(TERMS) as TermName[];
+import { weightAt } from "./weight.js";
 
 export interface Objective {
   /** Views that some term with a weight reads, and the clean samples. */
   readonly views: ReadonlySet<ViewName>;
   /** Adds every term's gradient to the views and returns this worker's shares of the figures, to be summed over workers. */
   evaluate(views: Readonly<Partial<Record<ViewName, View>>>, context: EvaluateContext): Figures;
+  /** The weights that do not stay the same all through the training, as figures `weight/TERM`. The same on every worker. */
+  movingWeights(progress: number, factor: (name: TermName) => number): Figures;
 }
 
 export interface EvaluateContext {
   readonly labels: Int32Array;
   /** step / number of steps */
   readonly progress: number;
+  /** What measured gaps multiply a term's weight with; 1 without it. */
+  readonly factor?: (name: TermName) => number;
   /** Sums a few numbers over all workers, in place, and waits for them. */
   readonly sumOverWorkers: (values: Float32Array) => void;
 }
@@ -46,16 +33,22 @@ export function createObjective(settings: ObjectiveConfig): Objective {
   const data = DATA_VIEW[settings["generative-on"]];
   const viewFor = (role: ViewRole): ViewName => (role === "data" ? data : role);
   const active = TERM_NAMES.filter((name) => settings[name].value > 0);
-  const needed = new Set<ViewName>(["clean", ...active.flatMap((name) => (TERMS[name] as Term).needs.map(viewFor))]);
+  const needed = new Set<ViewName>(["clean", ...active.flatMap((name) => TERMS[name].needs.map(viewFor))]);
+  const moving = active.filter((name) => {
+    const { after, warmup, end, driven } = settings[name];
+    return after > 0 || warmup > 0 || end !== null || driven !== null;
+  });
   return {
     views: needed,
-    evaluate(made, { labels, progress, sumOverWorkers }) {
+    movingWeights: (progress, factor) =>
+      Object.fromEntries(moving.map((name) => [`weight/${name}`, weightAt(settings[name], progress) * factor(name)])),
+    evaluate(made, { labels, progress, factor, sumOverWorkers }) {
       const views: Views = { ...made, ...(made[data] && { data: made[data] }) };
-      const present = active.filter((name) => (TERMS[name] as Term).needs.every((view) => views[view]));
+      const present = active.filter((name) => TERMS[name].needs.every((view) => views[view]));
       const sums = sumShares(present, views, sumOverWorkers);
       const figures: Record<string, number> = { loss: 0 };
       for (const name of present) {
-        const weight = weightAt(settings[name], progress);
+        const weight = weightAt(settings[name], progress) * (factor?.(name) ?? 1);
         const value = TERMS[name].apply(views, { labels, settings, sums: sums.get(name) ?? new Float64Array(0) }, weight);
         figures[name] = value;
         (figures.loss as number) += weight * value;
@@ -70,14 +63,9 @@ const DATA_VIEW = { augmented: "clean", natural: "natural", adversarial: "advers
   ViewName
 >;
 
-/** A weight rises linearly from 0 over its warm-up, a share of the training; progress in [0,1]. */
-export function weightAt({ value, warmup }: { value: number; warmup: number }, progress: number): number {
-  return warmup > 0 ? value * Math.min(1, progress / warmup) : value;
-}
-
 /** The sums that terms need over the global batch, term by term: one exchange for all of them, and none where no term asks. */
 function sumShares(names: readonly TermName[], views: Views, sumOverWorkers: (values: Float32Array) => void): Map<TermName, Float64Array> {
-  const shares = names.map((name) => [name, (TERMS[name] as Term).shares?.(views) ?? []] as const).filter(([, own]) => own.length > 0);
+  const shares = names.map((name) => [name, TERMS[name].shares?.(views) ?? []] as const).filter(([, own]) => own.length > 0);
   const sums = Float32Array.from(shares.flatMap(([, own]) => own));
   if (sums.length > 0) sumOverWorkers(sums);
   let from = 0;
@@ -101,10 +89,12 @@ function observe(views: Views, labels: Int32Array): Figures {
     for (let i = 0; i < view.n; i++) if (isCorrect(view, i, labels[i] as number)) correct++;
     figures[`accuracy/${name}`] = correct / view.total;
   }
-  const { clean, adversarial } = views;
+  const { clean, adversarial, data, generated } = views;
   if (clean && adversarial) {
+    figures["gap/adversarial"] = energyShare(adversarial) - energyShare(clean);
     figures["gap/adversarial-absolute"] =
       clean.energies.reduce((sum, e, i) => sum + Math.abs((adversarial.energies[i] as number) - e), 0) / clean.total;
   }
+  if (data && generated) figures["gap/generated"] = energyShare(generated) - energyShare(data);
   return figures;
 }

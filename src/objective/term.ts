@@ -41,3 +41,10 @@ export function energyShare(view: View): number {
   for (const energy of view.energies) sum += energy;
   return sum / view.total;
 }
+
+/** What a view's maker says of each of its samples. */
+export function constantOf(view: View, name: string): Float64Array {
+  const values = view.constants[name];
+  invariant(values?.length === view.n, `a view has no '${name}' for each of its ${view.n} samples`);
+  return values;
+}

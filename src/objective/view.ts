@@ -2,14 +2,32 @@
  * One view of the samples as the objective's terms see it: logits in, gradient out.
  *
  * A view is a named batch of samples. `clean` are the labelled samples as augmented, `natural` the same ones as they are in
- * the data set, `adversarial` what an attack made of the clean ones, `generated` the chains. How each is made stands in
- * `../train/views/`; here they are only logits.
+ * the data set, `adversarial` what an attack made of the clean ones, `generated` the chains; the others are neighbours of the
+ * clean samples that measure how smooth the network is. How each is made stands in `../train/views/`; here they are logits.
  *
  * Terms are plain functions over these arrays in float64, on the host: a batch's logits are tiny beside its images, and so
  * every term can be checked against finite differences to float64 accuracy and is the same on every engine.
  */
 
-export const VIEW_NAMES = ["clean", "natural", "adversarial", "generated"] as const;
+export const VIEW_NAMES = [
+  "clean",
+  "natural",
+  "adversarial",
+  "generated",
+  "virtual-adversarial",
+  "llr",
+  "llr-ahead",
+  "llr-behind",
+  "neighbour-a",
+  "neighbour-b",
+  "between-neighbours",
+  "grad-align-ahead",
+  "grad-align-behind",
+  "cure-far-ahead",
+  "cure-far-behind",
+  "cure-near-ahead",
+  "cure-near-behind",
+] as const;
 
 export type ViewName = (typeof VIEW_NAMES)[number];
 

@@ -174,7 +174,7 @@ function backward(
 
 /** The objective on the logits of all views, one after the other [n*K], and its gradient by them. */
 function evaluate(views: StepViews, logits: Float32Array, input: StepInput): Evaluated {
-  const { numClasses, objective, progress, sumOverWorkers } = input;
+  const { numClasses, objective, drives, progress, sumOverWorkers } = input;
   const parts: Partial<Record<ViewName, View>> = {};
   let from = 0;
   for (const [name, { x, total, constants }] of views.samples) {
@@ -182,7 +182,7 @@ function evaluate(views: StepViews, logits: Float32Array, input: StepInput): Eva
     parts[name] = createView(logits.subarray(from, to), { numClasses, total, constants });
     from = to;
   }
-  const figures = objective.evaluate(parts, { labels: input.clean.labels, progress, sumOverWorkers });
+  const figures = objective.evaluate(parts, { labels: input.clean.labels, progress, factor: drives.factor, sumOverWorkers });
   const dLogits = new Float32Array(logits.length);
   from = 0;
   for (const { gradient } of Object.values(parts)) {

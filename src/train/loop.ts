@@ -111,6 +111,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
         ...state.bound(),
         weights: state.weights,
         objective,
+        drives: state.drives,
         gradient,
         clock,
         sumOverWorkers,
@@ -120,7 +121,8 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
       const figures = mergeFigures(gradient.finish(), output.settled);
       if (chainSteps !== undefined) figures["chain-steps"] = chainSteps;
       gradientNorm = globalNorm(gradient.values);
-      ballot = judge({ ...figures, "gradient-norm": gradientNorm, "learning-rate": state.optimizer.learningRate(progress) });
+      const weights = objective.movingWeights(progress, state.drives.factor);
+      ballot = judge({ ...figures, ...weights, "gradient-norm": gradientNorm, "learning-rate": state.optimizer.learningRate(progress) });
     } catch (error) {
       ballot = faultOf(error);
     }
@@ -134,6 +136,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     after.begin("update");
     if (verdict.commit) {
       state.apply({ gradient: gradient.values, gradientNorm, progress });
+      state.drives.observe(ballot.metrics);
       if (chains && output?.chains) buffer?.store(chains, output.chains);
       if (output?.energies) state.curriculum?.observe(output.energies);
       if (verdict.checkpoint) link.save(state.save());

@@ -1,5 +1,6 @@
 /**
- * All that a training is, between two steps: parameters, optimizer, replay buffer, the sampler's curriculum. What is here is what a checkpoint holds;
+ * All that a training is, between two steps: parameters, optimizer, driven weights, replay buffer, the sampler's curriculum.
+ * What is here is what a checkpoint holds;
  * everything else (plan, schedules, random streams) is a function of the configuration and the step.
  */
 
@@ -9,6 +10,7 @@ import type { StatePart } from "../checkpoint/state-part.js";
 import type { Config } from "../config/schema.js";
 import { ops } from "../engine/ops.js";
 import type { BoundModel, Model } from "../model/model.js";
+import { Drives, isDrive } from "../objective/drives.js";
 import { createOptimizer, type Optimizer, type OptimizerSnapshot, type Update } from "../optimizer/optimizer.js";
 import { perturb } from "../optimizer/perturbation.js";
 import { type Curriculum, createCurriculum, isCurriculumPart } from "../sampler/curriculum.js";
@@ -23,6 +25,8 @@ export class TrainingState {
   readonly buffer: ReplayBuffer | null;
   /** null where chains have a fixed number of steps. */
   readonly curriculum: Curriculum | null;
+  /** The term weights that measured gaps drive. */
+  readonly drives: Drives;
   readonly #precision: Config["precision"];
   readonly #perturbation: Config["optimizer"]["perturbation"];
   /** Where a step under way that moved the weights goes back to, should it not commit. */
@@ -34,6 +38,7 @@ export class TrainingState {
   constructor(options: { config: Config; model: Model; buffer: ReplayBuffer | null; seed: bigint }) {
     this.model = options.model;
     this.buffer = options.buffer;
+    this.drives = new Drives(options.config.objective);
     this.optimizer = createOptimizer(options.config.optimizer, options.model);
     this.curriculum = options.buffer && createCurriculum(options.config.sampler);
     this.#precision = options.config.precision;
@@ -92,9 +97,9 @@ export class TrainingState {
     return checksum(this.#host);
   }
 
-  /** The parameters by name, the averaged ones of either kind as `ema.NAME`, the optimizer's state, and this worker's chains. */
+  /** The parameters by name, the averaged ones of either kind as `ema.NAME`, the optimizer's state, the driven weights and this worker's chains. */
   save(): StatePart[] {
-    const parts: StatePart[] = [...this.#named(this.#parameters, "")];
+    const parts: StatePart[] = [...this.#named(this.#parameters, ""), ...this.drives.save()];
     const { averaged } = this.optimizer;
     if (averaged) parts.push(...this.#named(averaged, "ema."));
     // The average stands in the model file, where whoever loads the model looks for it.
@@ -107,13 +112,14 @@ export class TrainingState {
     this.#forgetBefore();
     this.#replace(tf.tensor1d(this.#flat(parts, "")));
     const optimizer = parts
-      .filter((part) => part.file === "optimizer" && !isCurriculumPart(part))
+      .filter((part) => part.file === "optimizer" && !isCurriculumPart(part) && !isDrive(part))
       .map(({ tensor, dtype, shape, data }) => ({ tensor, dtype: dtype as "F32" | "I32", shape, data: data as Float32Array | Int32Array }));
     if (parts.some((part) => part.file === "model" && part.tensor.startsWith("ema."))) {
       optimizer.push({ tensor: "ema", dtype: "F32", shape: [this.model.numParameters], data: this.#flat(parts, "ema.") });
     }
     this.optimizer.importState(optimizer);
     this.curriculum?.restore(parts);
+    this.drives.restore(parts);
     this.buffer?.restore(parts);
   }
 

@@ -1,6 +1,7 @@
 /** What one worker's training step is computed from; views are made of it, and the gradient from them. */
 import type { Config } from "../config/schema.js";
 import type { BoundModel } from "../model/model.js";
+import type { Drives } from "../objective/drives.js";
 import type { Objective } from "../objective/objective.js";
 import type { Update } from "../optimizer/optimizer.js";
 import type { TakenChains } from "../sampler/replay-buffer.js";
@@ -44,6 +45,7 @@ export interface StepInput {
   /** For steps that take more than one gradient. */
   readonly weights: MovableWeights;
   readonly objective: Objective;
+  readonly drives: Drives;
   readonly gradient: Gradient;
   readonly clock: PhaseClock;
   readonly sumOverWorkers: (values: Float32Array) => void;

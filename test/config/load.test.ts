@@ -102,6 +102,13 @@ describe("an experiment file", () => {
     expect(failure(() => loadConfig({ source: file("list.yaml", "- 1\n"), env: {} })).message).toMatch(/list\.yaml:1:1: /);
   });
 
+  it("that takes differences of passes in bfloat16 is refused at the place that says so", () => {
+    const path = file("differences.yaml", `${small}objective: { llr: 4 }\nprecision: { update: bf16 }\n`);
+    expect(failure(() => loadConfig({ source: path, env: {} })).message).toMatch(
+      /differences\.yaml:9:22: precision\.update: 'bf16': objective\.llr takes the difference of two close passes, which only fp32 resolves/,
+    );
+  });
+
   it("reads fractions where pixels are meant", () => {
     const { config } = loadConfig({ source: file("eps.yaml", `${small}attack: { eps: 4/255, stepSize: 1 / 255 }\n`), env: {} });
     expect(config.attack.eps).toBe(4 / 255);
@@ -144,7 +151,7 @@ describe("precedence", () => {
     const env = { ISOERG_SEED: "3", ISOERG_OPTIMIZER_LR: "0.1", ISOERG_DATA_BATCH_SIZE: "7", ISOERG_OBJECTIVE_CLEAN_CE: "2", HOME: "/" };
     const { config, origins } = loadConfig({ source, env, overrides: ["optimizer.lr=1e-3", "epochs=2", "epochs=5"] });
     expect(config).toMatchObject({ name: "small", seed: 3, epochs: 5, data: { batchSize: 7 }, optimizer: { lr: 0.001 } });
-    expect(config.objective["clean-ce"]).toEqual({ value: 2, warmup: 0 });
+    expect(config.objective["clean-ce"]).toMatchObject({ value: 2, warmup: 0 });
     const said = (path: string) => describeOrigin(origins.get(path) ?? { kind: "default" });
     expect(said("optimizer.momentum")).toBe("default");
     expect(said("name")).toBe(`${source}:1:7`);

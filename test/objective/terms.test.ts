@@ -1,32 +1,53 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { objectiveSchema } from "../../src/config/schema/objective.js";
-import { createObjective, TERMS, type TermName, weightAt } from "../../src/objective/objective.js";
-import type { Term, TermContext } from "../../src/objective/term.js";
-import { createView, type View, type ViewName, type ViewRole, type Views } from "../../src/objective/view.js";
+import { fillNormal } from "../../src/engine/random/philox.js";
+import { createObjective } from "../../src/objective/objective.js";
+import type { TermContext } from "../../src/objective/term.js";
+import { TERM_NAMES, TERMS, type TermName } from "../../src/objective/terms.js";
+import { type Constants, createView, VIEW_NAMES, type View, type ViewName, type ViewRole, type Views } from "../../src/objective/view.js";
 
 const NUM_CLASSES = 4;
-const SIZES = { clean: 5, natural: 5, adversarial: 5, generated: 3 } as const satisfies Readonly<Record<ViewName, number>>;
-const NAMES = Object.keys(SIZES) as ViewName[];
+const sizeOf = (name: ViewName): number => (name === "generated" ? 3 : 5);
 const LABELS = Int32Array.from([0, 3, 1, 2, 2]);
 
 type Logits = Readonly<Record<ViewName, Float64Array>>;
 
-const logitsArbitrary = fc.record({
-  clean: logitsOf("clean"),
-  natural: logitsOf("natural"),
-  adversarial: logitsOf("adversarial"),
-  generated: logitsOf("generated"),
+/** Standard normal logits times 1.5, a function of an integer: never at a kink of a term. */
+const logitsArbitrary = fc.integer({ min: 0, max: 1e6 }).map((seed): Logits => {
+  const row = new Float32Array(5 * NUM_CLASSES);
+  const values = VIEW_NAMES.map((name, position) => {
+    fillNormal(row, { seed: BigInt(seed), purpose: 250, step: 0, position });
+    return [name, Float64Array.from(row.subarray(0, sizeOf(name) * NUM_CLASSES), (v) => 1.5 * v)] as const;
+  });
+  return Object.fromEntries(values) as unknown as Logits;
 });
 
-function logitsOf(name: ViewName): fc.Arbitrary<Float64Array> {
-  const size = SIZES[name] * NUM_CLASSES;
-  return fc.array(fc.double({ min: -4, max: 4, noNaN: true }), { minLength: size, maxLength: size }).map((a) => Float64Array.from(a));
+/** The views behind a term's roles. */
+const viewsRead = (name: TermName): ViewName[] => [...new Set(TERMS[name].needs.map((role) => (role === "data" ? "clean" : role)))];
+
+/** Views that a term reads as constants, in part or altogether: differences of its value say nothing of their gradient. */
+const HELD: Readonly<Partial<Record<TermName, ViewName>>> = {
+  vat: "clean",
+  "weat-clean-ce": "clean",
+  "weat-adversarial-ce": "clean",
+  "weat-kl": "clean",
+};
+
+/** As makers of neighbours give them: any numbers will do for a gradient. */
+const CONSTANTS: Constants = {
+  scale: Float64Array.of(0.7, 1.3, 0, 2, 0.4),
+  cosine: Float64Array.of(0.9, -0.2, 1, 0.5, 0),
+  share: Float64Array.of(0.1, 0.5, 0.9, 0, 0.3),
+};
+
+function cutConstants(from: number, to: number): Constants {
+  return Object.fromEntries(Object.entries(CONSTANTS).map(([name, values]) => [name, values.subarray(from, to)]));
 }
 
 function viewsOf(logits: Logits): Record<ViewRole, View> {
   const views = Object.fromEntries(
-    NAMES.map((name) => [name, createView(logits[name], { numClasses: NUM_CLASSES, total: SIZES[name] })]),
+    VIEW_NAMES.map((name) => [name, createView(logits[name], { numClasses: NUM_CLASSES, total: sizeOf(name), constants: CONSTANTS })]),
   ) as Record<ViewName, View>;
   return { ...views, data: views.clean };
 }
@@ -35,7 +56,7 @@ const SETTINGS = objectiveSchema.parse({ "label-smoothing": 0.1, "align-beta": 0
 
 /** With the sums over one worker that has it all. */
 function contextOf(name: TermName, views: Views): TermContext {
-  return { labels: LABELS, settings: SETTINGS, sums: Float64Array.from((TERMS[name] as Term).shares?.(views) ?? []) };
+  return { labels: LABELS, settings: SETTINGS, sums: Float64Array.from(TERMS[name].shares?.(views) ?? []) };
 }
 
 function termValue(name: TermName, logits: Logits): number {
@@ -43,14 +64,14 @@ function termValue(name: TermName, logits: Logits): number {
   return TERMS[name].apply(views, contextOf(name, views), 1);
 }
 
-describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
+describe.each(TERM_NAMES)("term %s", (name) => {
   it("has the gradient that finite differences show, in float64", () => {
     fc.assert(
       fc.property(logitsArbitrary, (logits) => {
         const views = viewsOf(logits);
         TERMS[name].apply(views, contextOf(name, views), 1);
         const h = 1e-5;
-        for (const view of Object.keys(SIZES) as ViewName[]) {
+        for (const view of viewsRead(name).filter((read) => read !== HELD[name])) {
           for (let i = 0; i < logits[view].length; i++) {
             const at = (delta: number): number => {
               const moved = Float64Array.from(logits[view]);
@@ -69,7 +90,7 @@ describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
   it("reads no view that it does not declare", () => {
     const logits = fc.sample(logitsArbitrary, 1)[0] as Logits;
     const all = viewsOf(logits);
-    const declared = Object.fromEntries((TERMS[name] as Term).needs.map((view) => [view, all[view]]));
+    const declared = Object.fromEntries(TERMS[name].needs.map((view) => [view, all[view]]));
     expect(() => TERMS[name].apply(declared, contextOf(name, all), 1)).not.toThrow();
   });
 
@@ -80,25 +101,25 @@ describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
         const context = contextOf(name, whole);
         const value = TERMS[name].apply(whole, context, 1);
         let sum = 0;
-        const gradients = Object.fromEntries(NAMES.map((view) => [view, []])) as unknown as Record<ViewName, number[]>;
+        const gradients = Object.fromEntries(VIEW_NAMES.map((view) => [view, []])) as unknown as Record<ViewName, number[]>;
         for (const part of [0, 1]) {
           const range = (view: ViewName): [number, number] => {
             const at = view === "generated" ? chainCut : cut;
-            return part === 0 ? [0, at] : [at, SIZES[view]];
+            return part === 0 ? [0, at] : [at, sizeOf(view)];
           };
           const cutViews = Object.fromEntries(
-            NAMES.map((view) => {
+            VIEW_NAMES.map((view) => {
               const [from, to] = range(view);
               const rows = logits[view].subarray(from * NUM_CLASSES, to * NUM_CLASSES);
-              return [view, createView(rows, { numClasses: NUM_CLASSES, total: SIZES[view] })];
+              return [view, createView(rows, { numClasses: NUM_CLASSES, total: sizeOf(view), constants: cutConstants(from, to) })];
             }),
           ) as Record<ViewName, View>;
           const views = { ...cutViews, data: cutViews.clean };
           sum += TERMS[name].apply(views, { ...context, labels: LABELS.subarray(...range("clean")) }, 1);
-          for (const view of Object.keys(SIZES) as ViewName[]) gradients[view].push(...views[view].gradient);
+          for (const view of VIEW_NAMES) gradients[view].push(...views[view].gradient);
         }
         expect(sum).toBeCloseTo(value, 10);
-        for (const view of Object.keys(SIZES) as ViewName[]) {
+        for (const view of VIEW_NAMES) {
           whole[view].gradient.forEach((g, i) => {
             expect(gradients[view][i]).toBeCloseTo(g, 10);
           });
@@ -109,7 +130,7 @@ describe.each(Object.keys(TERMS) as TermName[])("term %s", (name) => {
   });
 });
 
-/** One step of gradient descent on a term, on logits as if they were free: how the mean energies of the views move. */
+/** One step of gradient descent on a term, on logits as if they were free: how the energies of the views move, summed. */
 function energyChange(name: TermName, logits: Logits): Record<ViewName, number> {
   const views = viewsOf(logits);
   TERMS[name].apply(views, contextOf(name, views), 1);
@@ -119,46 +140,123 @@ function energyChange(name: TermName, logits: Logits): Record<ViewName, number> 
     const after = createView(moved, { numClasses: NUM_CLASSES, total: before.total });
     return after.energies.reduce((a, b) => a + b, 0) - before.energies.reduce((a, b) => a + b, 0);
   };
-  return { clean: change("clean"), natural: change("natural"), adversarial: change("adversarial"), generated: change("generated") };
+  return Object.fromEntries(VIEW_NAMES.map((view) => [view, change(view)])) as Record<ViewName, number>;
+}
+
+/** The term's value after one small step of descent on it is smaller. */
+function descends(name: TermName, logits: Logits): boolean {
+  const views = viewsOf(logits);
+  TERMS[name].apply(views, contextOf(name, views), 1);
+  const moved = Object.fromEntries(
+    VIEW_NAMES.map((view) => [view, views[view].logits.map((f, i) => f - 1e-4 * (views[view].gradient[i] as number))]),
+  ) as unknown as Logits;
+  return termValue(name, moved) < termValue(name, logits);
 }
 
 /** Logits whose energies are about the given numbers. */
 function logitsWithEnergies(energies: Readonly<Partial<Record<ViewName, number>>>): Logits {
   const make = (view: ViewName): Float64Array =>
-    Float64Array.from({ length: SIZES[view] * NUM_CLASSES }, (_, i) => -(energies[view] ?? 0) - Math.log(NUM_CLASSES) + 0.1 * Math.sin(i));
-  return Object.fromEntries(NAMES.map((view) => [view, make(view)])) as unknown as Logits;
+    Float64Array.from({ length: sizeOf(view) * NUM_CLASSES }, (_, i) => -(energies[view] ?? 0) - Math.log(NUM_CLASSES) + 0.1 * Math.sin(i));
+  return Object.fromEntries(VIEW_NAMES.map((view) => [view, make(view)])) as unknown as Logits;
 }
+
+it.each(TERM_NAMES.filter((name) => !name.startsWith("weat-")))("one small step of descent on %s makes it smaller", (name) => {
+  fc.assert(
+    fc.property(logitsArbitrary, (logits) => {
+      const views = viewsOf(logits);
+      TERMS[name].apply(views, contextOf(name, views), 1);
+      const size = VIEW_NAMES.reduce((sum, view) => sum + views[view].gradient.reduce((a, g) => a + g * g, 0), 0);
+      return size < 1e-6 || descends(name, logits);
+    }),
+    { numRuns: 15 },
+  );
+});
+
+it("WEAT weights are constants, and so is the target of VAT", () => {
+  const logits = fc.sample(logitsArbitrary, 1)[0] as Logits;
+  const gradients = (name: TermName): Record<ViewRole, View> => {
+    const views = viewsOf(logits);
+    TERMS[name].apply(views, { ...contextOf(name, views), settings: objectiveSchema.parse({}) }, 1);
+    return views;
+  };
+  const { clean } = viewsOf(logits);
+  for (const [weighted, plain] of [
+    ["weat-clean-ce", "clean-ce"],
+    ["weat-adversarial-ce", "adversarial-ce"],
+    ["weat-kl", "trades-kl"],
+  ] as const) {
+    const [own, expected] = [gradients(weighted), gradients(plain)];
+    for (const view of ["clean", "adversarial"] as const) {
+      own[view].gradient.forEach((g, j) => {
+        const weight = 1 / Math.log(1 + Math.exp(Math.abs(clean.energies[Math.floor(j / NUM_CLASSES)] as number)));
+        expect(g).toBeCloseTo(weight * (expected[view].gradient[j] as number), 12);
+      });
+    }
+  }
+  expect(gradients("vat").clean.gradient.every((g) => g === 0)).toBe(true);
+});
 
 describe("one step of descent moves energies the documented way", () => {
   const logits = logitsWithEnergies({ clean: -1, adversarial: -3, generated: -5 });
 
-  it("contrast lowers clean energy and raises generated energy", () => {
-    const change = energyChange("contrast", logits);
+  it.each(["contrast", "binary-contrast"] as const)("%s lowers the data's energy and raises generated energy", (name) => {
+    const change = energyChange(name, logits);
     expect(change.clean).toBeLessThan(0);
     expect(change.generated).toBeGreaterThan(0);
     expect(change.adversarial).toBe(0);
   });
 
-  it("align-adversarial raises the lower and lowers the higher, whichever that is", () => {
-    const below = energyChange("align-adversarial", logits);
+  it("signed-gap-down lowers adversarial and raises clean energy, and signed-gap-up the reverse, wherever they are", () => {
+    for (const energies of [
+      { clean: -1, adversarial: -3 },
+      { clean: -3, adversarial: -1 },
+    ]) {
+      const down = energyChange("signed-gap-down", logitsWithEnergies(energies));
+      expect(down.adversarial).toBeLessThan(0);
+      expect(down.clean).toBeGreaterThan(0);
+      const up = energyChange("signed-gap-up", logitsWithEnergies(energies));
+      expect(up.adversarial).toBeGreaterThan(0);
+      expect(up.clean).toBeLessThan(0);
+    }
+  });
+
+  it.each(["align-adversarial", "align-adversarial-squared"] as const)("%s raises the lower and lowers the higher", (name) => {
+    const below = energyChange(name, logits);
     expect(below.adversarial).toBeGreaterThan(0);
     expect(below.clean).toBeLessThan(0);
-    const above = energyChange("align-adversarial", logitsWithEnergies({ clean: -3, adversarial: -1, generated: 0 }));
+    const above = energyChange(name, logitsWithEnergies({ clean: -3, adversarial: -1, generated: 0 }));
     expect(above.adversarial).toBeLessThan(0);
     expect(above.clean).toBeGreaterThan(0);
   });
 
-  it("align-generated brings the means together from either side", () => {
-    const below = energyChange("align-generated", logits);
+  it.each(["align-generated", "align-generated-moments"] as const)("%s brings the means together from either side", (name) => {
+    const below = energyChange(name, logits);
     expect(below.generated).toBeGreaterThan(0);
     expect(below.clean).toBeLessThan(0);
-    const above = energyChange("align-generated", logitsWithEnergies({ clean: -3, adversarial: 0, generated: -1 }));
+    const above = energyChange(name, logitsWithEnergies({ clean: -3, adversarial: 0, generated: -1 }));
     expect(above.generated).toBeLessThan(0);
     expect(above.clean).toBeGreaterThan(0);
   });
 
-  it("energy-l2 moves every energy towards zero", () => {
-    const change = energyChange("energy-l2", logitsWithEnergies({ clean: -2, adversarial: 0, generated: 3 }));
+  it("align-generated-moments widens what is narrower", () => {
+    const spread = (view: View): number => Math.max(...view.energies) - Math.min(...view.energies);
+    const narrow = logitsWithEnergies({ clean: -1, generated: -1 });
+    const wide = { ...narrow, clean: narrow.clean.map((f, i) => f + (i < 2 * NUM_CLASSES ? 2 : 0)) };
+    const views = viewsOf(wide);
+    TERMS["align-generated-moments"].apply(views, contextOf("align-generated-moments", views), 1);
+    const moved = (view: ViewName): View => {
+      const { logits: before, gradient, total } = views[view];
+      return createView(
+        before.map((f, i) => f - 0.01 * (gradient[i] as number)),
+        { numClasses: NUM_CLASSES, total },
+      );
+    };
+    expect(spread(moved("clean"))).toBeLessThan(spread(views.clean));
+    expect(spread(moved("generated"))).toBeGreaterThan(spread(views.generated));
+  });
+
+  it.each(["energy-l2", "energy-l2-batch"] as const)("%s moves energies towards zero", (name) => {
+    const change = energyChange(name, logitsWithEnergies({ clean: -2, adversarial: 0, generated: 3 }));
     expect(change.clean).toBeGreaterThan(0);
     expect(change.generated).toBeLessThan(0);
   });
@@ -196,8 +294,6 @@ describe("objective", () => {
       (figures["align-adversarial"] as number) +
       0.25 * (figures["align-generated"] as number);
     expect(figures.loss).toBeCloseTo(expected, 12);
-    expect(weightAt({ value: 2, warmup: 0 }, 0)).toBe(2);
-    expect(weightAt({ value: 2, warmup: 0.5 }, 0.75)).toBe(2);
   });
 
   it("leaves out the terms whose views a step does not have", () => {

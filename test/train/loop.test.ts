@@ -80,6 +80,26 @@ describe("the training loop", () => {
     }
   });
 
+  it("drives a weight by a measured gap, tells it, and goes on from a checkpoint with the weight that it had", () => {
+    const driven = { by: "gap/adversarial-absolute", target: 1e-3, rate: 0.2, max: 6 };
+    const config = smallConfig({ objective: { "clean-ce": 1, "align-adversarial": { value: 2, driven } } });
+    const whole = run(config).ballots.map((ballot) => ballot.metrics);
+    const weights = whole.map((metrics) => metrics["weight/align-adversarial"] as number);
+    expect(weights[0]).toBe(2);
+    expect(weights[1]).toBeCloseTo(2 * Math.exp(0.2), 5);
+    expect(Math.max(...weights)).toBeCloseTo(6, 5);
+    let saved: { step: number; parts: StatePart[] } | undefined;
+    run(config, {
+      numSteps: 4,
+      checkpointAfter: (step) => step === 3,
+      onSave: (step, parts) => {
+        saved = { step, parts: copy(parts) };
+      },
+    });
+    const resumed = run(config, { resume: saved as { step: number; parts: StatePart[] } });
+    expect(resumed.ballots.map((b) => b.metrics)).toEqual(whole.slice(4));
+  });
+
   it.each(["standard", "at", "jem"] as const)("is %s training by weights alone", (kind) => {
     const objective = {
       standard: { "clean-ce": 1 },

@@ -4,6 +4,7 @@ import { startCpu } from "../../src/engine/cpu.js";
 import { createModel } from "../../src/model/create.js";
 import type { BoundModel } from "../../src/model/model.js";
 import { createObjective } from "../../src/objective/objective.js";
+import { TERM_NAMES } from "../../src/objective/terms.js";
 import { ReplayBuffer } from "../../src/sampler/replay-buffer.js";
 import { createStart } from "../../src/sampler/start.js";
 import { createPhaseClock } from "../../src/train/clock.js";
@@ -18,7 +19,9 @@ import { NUM_CLASSES, SHAPE, smallConfig, smallSamples } from "../kit/small-run.
 
 beforeAll(() => startCpu());
 
-const config = smallConfig();
+/** Every term on, so that every view is made. */
+const everyTerm = Object.fromEntries(TERM_NAMES.map((name, i) => [name, 0.2 + 0.01 * i]));
+const config = smallConfig({ objective: { ...everyTerm, "generative-on": "natural", "align-beta": 0.1 } });
 const BATCH = 10;
 const samples = smallSamples(BATCH);
 const images = Float32Array.from(samples.images, (v) => v / 255);
@@ -63,6 +66,7 @@ function share(
     inner: watch(inner),
     update: watch(update),
     objective: createObjective(config.objective),
+    drives: state.drives,
     gradient,
     clock: createPhaseClock(() => undefined),
     sumOverWorkers,
@@ -161,8 +165,8 @@ describe("a training step in micro-batches", () => {
   });
 
   it("holds the activations of one chunk", () => {
-    // 26 samples in all: 10 clean, 10 adversarial, 6 generated.
-    expect(bytesOfAPass(2) / bytesOfAPass(null)).toBeCloseTo(2 / 26, 2);
+    // 166 samples in all: 16 views of 10 samples each, and 6 chains.
+    expect(bytesOfAPass(2) / bytesOfAPass(null)).toBeCloseTo(2 / 166, 2);
   });
 
   it("is refused where it would split the groups of a norm, with the nearest size that fits", () => {

@@ -15,6 +15,7 @@ export const PURPOSE = {
   sampling: 10,
   overfittingProbe: 30,
   dataStart: 31,
+  neighbour: 40,
   sweep: 64,
 } as const;
 

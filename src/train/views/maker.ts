@@ -43,3 +43,21 @@ export function viewMade(made: Made, name: ViewName): Samples {
   invariant(samples, `the view '${name}' is read before it is made`);
   return samples;
 }
+
+const NO_CONSTANTS = { scale: new Float64Array(0), cosine: new Float64Array(0), share: new Float64Array(0) };
+
+/** A maker of neighbours of the clean samples `x`; on an empty slice its views are empty, and `make` is not called. */
+export function aroundClean(
+  provides: readonly ViewName[],
+  make: (input: StepInput, x: Tensor4D, total: number) => Partial<Record<ViewName, Samples>>,
+): ViewMaker {
+  return {
+    provides,
+    phase: "neighbours",
+    make(input, made) {
+      const { x, total } = viewMade(made, "clean");
+      if (x.shape[0] > 0) return { views: make(input, x, total) };
+      return { views: Object.fromEntries(provides.map((name) => [name, { x: x.clone(), total, constants: NO_CONSTANTS }])) };
+    },
+  };
+}

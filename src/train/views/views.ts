@@ -8,10 +8,25 @@ import type { ViewName } from "../../objective/view.js";
 import type { StepInput } from "../step-input.js";
 import { adversarial } from "./adversarial.js";
 import { clean, natural } from "./clean.js";
+import { curvature } from "./curvature.js";
 import { generated } from "./generated.js";
+import { gradientAlignment } from "./gradient-alignment.js";
+import { leastLinear } from "./least-linear.js";
 import type { Samples, ViewMaker } from "./maker.js";
+import { neighbours } from "./neighbours.js";
+import { virtualAdversarial } from "./virtual-adversarial.js";
 
-const MAKERS: readonly ViewMaker[] = [clean, natural, adversarial, generated];
+const MAKERS: readonly ViewMaker[] = [
+  clean,
+  natural,
+  adversarial,
+  generated,
+  virtualAdversarial,
+  leastLinear,
+  neighbours,
+  gradientAlignment,
+  curvature,
+];
 
 export interface StepViews {
   readonly samples: ReadonlyMap<ViewName, Samples>;
