@@ -11,10 +11,11 @@ import { pgd } from "../attack/pgd.js";
 import type { AttackConfig, SamplerConfig } from "../config/schema.js";
 import type { RowKey } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
-import { jointEnergyHead, targetsOf } from "../model/heads.js";
+import { energyHead, jointEnergyHead, targetsOf } from "../model/heads.js";
 import type { Classifier } from "../model/model.js";
 import { advanceChains } from "../sampler/sgld.js";
 import { IsoergError } from "../util/error.js";
+import type { Features } from "./quality/frechet.js";
 
 /** Samples in [0,1] in host memory, [n,H,W,C] float32 or uint8 of 255. */
 export interface Images {
@@ -38,6 +39,35 @@ export async function logitsOf(model: Classifier, images: Images, numClasses: nu
     x.dispose();
   });
   return logits;
+}
+
+/** |dE/dx|_2 of all images: how steep the energy is there, in energy for one unit of pixel distance. */
+export async function gradientNorms(model: Classifier, images: Images, options: PassOptions): Promise<Float64Array> {
+  const norms = new Float64Array(images.numImages);
+  await eachBatch(images.numImages, options, (from, to) => {
+    const x = batchOf(images, from, to);
+    const { logits, gradient } = model.inputGradient(x, energyHead());
+    norms.set(valuesOf(tf.tidy(() => tf.sqrt(tf.sum(tf.square(gradient), [1, 2, 3])))), from);
+    tf.dispose([x, logits, gradient]);
+  });
+  return norms;
+}
+
+/** What the model's last linear layer sees, [n, N]; its logits where it has no such layer. */
+export async function featuresOf(model: Classifier, images: Images, options: PassOptions): Promise<Features> {
+  let values = new Float32Array(0);
+  let numFeatures = 0;
+  await eachBatch(images.numImages, options, (from, to) => {
+    const x = batchOf(images, from, to);
+    const batch = model.features?.(x) ?? model.logits(x);
+    if (from === 0) {
+      numFeatures = batch.shape[1];
+      values = new Float32Array(images.numImages * numFeatures);
+    }
+    values.set(valuesOf(batch), from * numFeatures);
+    x.dispose();
+  });
+  return { numSamples: images.numImages, numFeatures, values };
 }
 
 export interface Attacked {
@@ -117,7 +147,8 @@ export async function drawChains(
   return { shape, numImages: numChains, data };
 }
 
-async function eachBatch(total: number, options: PassOptions, compute: (from: number, to: number) => void): Promise<void> {
+/** Calls `compute` for consecutive ranges of samples. */
+export async function eachBatch(total: number, options: PassOptions, compute: (from: number, to: number) => void): Promise<void> {
   for (let from = 0; from < total; from += options.batchSize) {
     options.signal?.throwIfAborted();
     const to = Math.min(total, from + options.batchSize);
@@ -127,7 +158,8 @@ async function eachBatch(total: number, options: PassOptions, compute: (from: nu
   }
 }
 
-function batchOf({ shape, data }: Images, from: number, to: number): Tensor4D {
+/** Samples from..to-1 as a tensor in [0,1]. The caller disposes it. */
+export function batchOf({ shape, data }: Images, from: number, to: number): Tensor4D {
   const size = shape[0] * shape[1] * shape[2];
   const values = Float32Array.from(data.subarray(from * size, to * size)); // its own memory: some engines keep what they are given
   if (data instanceof Uint8Array) for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) / 255;

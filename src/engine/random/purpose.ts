@@ -17,6 +17,8 @@ export const PURPOSE = {
   dataStart: 31,
   neighbour: 40,
   sweep: 64,
+  bootstrap: 80,
+  noiseImages: 81,
 } as const;
 
 export type Purpose = (typeof PURPOSE)[keyof typeof PURPOSE];
