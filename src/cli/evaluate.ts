@@ -262,7 +262,7 @@ function parseSigma(text: string): number {
   });
 }
 
-function parseEps(text: string): number {
+export function parseEps(text: string): number {
   const eps = configSchema.shape.attack.safeParse({ eps: text });
   if (eps.success && eps.data.eps >= 0 && eps.data.eps <= 255) return eps.data.eps;
   const number = Number(text);

@@ -12,6 +12,7 @@ import { parseSafetensors, type SafetensorsFile } from "../checkpoint/safetensor
 import { checkpointOfPath } from "../checkpoint/store.js";
 import { configSchema } from "../config/schema.js";
 import type { Dataset } from "../data/dataset.js";
+import { digestOf } from "../data/files.js";
 import { createModel } from "../model/create.js";
 import type { Classifier, Model } from "../model/model.js";
 import { IsoergError } from "../util/error.js";
@@ -55,6 +56,8 @@ export interface OpenedClassifier {
   readonly inputShape: readonly [number, number, number];
   readonly numClasses: number;
   readonly numParameters: number;
+  /** sha256 of the weights (and, for foreign models, the topology): two files of one model have the same. */
+  readonly fingerprint: string;
   /** Of a network of this program's; null for others. */
   readonly model: Model | null;
   readonly weights: WeightsKind | "exported" | "foreign";
@@ -69,6 +72,8 @@ export interface OpenClassifierOptions {
   readonly weights?: WeightsKind | "auto";
   /** For TensorFlow.js models only. */
   readonly input?: InputOptions;
+  /** `data`: a TensorFlow.js model's outputs must be the data's classes. `any`: it only extracts features. */
+  readonly classes?: "data" | "any";
 }
 
 const PROBE_SAMPLES = 8;
@@ -98,9 +103,9 @@ export async function openClassifier(found: ClassifierPath, options: OpenClassif
   const file = await readModelFile(found.file);
   const probe = await probeOf(options.data, inputShape);
   try {
-    const { format, classifier, logits, numParameters } = await loadForeign(file, {
+    const { format, classifier, logits, numParameters, ...outputs } = await loadForeign(file, {
       inputShape,
-      numClasses,
+      numClasses: options.classes === "any" ? null : numClasses,
       probe,
       ...(options.input && { input: options.input }),
     });
@@ -109,8 +114,9 @@ export async function openClassifier(found: ClassifierPath, options: OpenClassif
       name: basename(dirname(found.file)),
       classifier,
       inputShape,
-      numClasses,
+      numClasses: outputs.numClasses,
       numParameters,
+      fingerprint: digestOf("sha256", Buffer.from(JSON.stringify(file.topology)), new Uint8Array(file.artifacts.weightData as ArrayBuffer)),
       model: null,
       weights: "foreign",
       logits,
@@ -122,7 +128,10 @@ export async function openClassifier(found: ClassifierPath, options: OpenClassif
   }
 }
 
-type Own = Pick<OpenedClassifier, "classifier" | "inputShape" | "numClasses" | "numParameters" | "model" | "logits" | "dispose">;
+type Own = Pick<
+  OpenedClassifier,
+  "classifier" | "inputShape" | "numClasses" | "numParameters" | "fingerprint" | "model" | "logits" | "dispose"
+>;
 
 function own(model: Model, flat: Float32Array): Own {
   const parameters = tf.tensor1d(flat);
@@ -133,6 +142,7 @@ function own(model: Model, flat: Float32Array): Own {
     inputShape,
     numClasses,
     numParameters,
+    fingerprint: digestOf("sha256", new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength)),
     model,
     logits: "output",
     dispose() {

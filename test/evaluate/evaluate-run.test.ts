@@ -7,7 +7,6 @@ import { PNG } from "pngjs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseSafetensors } from "../../src/checkpoint/safetensors.js";
 import { createCheckpointStore } from "../../src/checkpoint/store.js";
-import { analyzeCommand } from "../../src/cli/analyze.js";
 import { evaluateCommand } from "../../src/cli/evaluate.js";
 import { exportCommand } from "../../src/cli/export.js";
 import { generateCommand } from "../../src/cli/generate.js";
@@ -114,16 +113,6 @@ describe("isoerg evaluate", () => {
 
   it("names a data set that is not there", async () => {
     await expect(call(evaluateCommand(), run, "--engine", "cpu", "--data", join(folder, "none"))).rejects.toMatchObject({ code: "DATA" });
-  });
-});
-
-describe("isoerg analyze", () => {
-  it("shows energies over each other and leaves the run as it is", async () => {
-    const before = readFileSync(join(run, "evaluation.json"), "utf8");
-    await call(analyzeCommand(), run, "--engine", "cpu", "--samples", "10");
-    expect(printed).toMatch(/clean +10 +-?\d/);
-    expect(printed).toMatch(/generated {2}.*█/);
-    expect(readFileSync(join(run, "evaluation.json"), "utf8")).toBe(before);
   });
 });
 

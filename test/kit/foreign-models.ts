@@ -28,18 +28,28 @@ export const foreignWeights = [
 export type Ending = "logits" | "softmax" | "softmax-layer" | "sigmoid";
 
 /** As `model.save("file://...")` of tfjs-node leaves it. */
-export async function saveLayersModel(folder: string, options: { ending?: Ending; shape?: readonly number[] } = {}): Promise<string> {
-  const { ending = "logits", shape = FOREIGN_SHAPE } = options;
+export async function saveLayersModel(
+  folder: string,
+  options: { ending?: Ending; shape?: readonly number[]; classes?: number } = {},
+): Promise<string> {
+  const { ending = "logits", shape = FOREIGN_SHAPE, classes = FOREIGN_CLASSES } = options;
   const activation = ending === "softmax" || ending === "sigmoid" ? ending : "linear";
   const model = layers.sequential({
     layers: [
       layers.layers.conv2d({ inputShape: [...shape], filters: 7, kernelSize: 3, padding: "same", activation: "elu", name: "conv" }),
       layers.layers.globalAveragePooling2d({ name: "pool" }),
-      layers.layers.dense({ units: FOREIGN_CLASSES, activation, name: "dense" }),
+      layers.layers.dense({ units: classes, activation, name: "dense" }),
       ...(ending === "softmax-layer" ? [layers.layers.softmax({ name: "probabilities" })] : []),
     ],
   });
-  model.setWeights(foreignWeights.map(({ shape, values }) => tf.tensor(values.slice(), [...shape])));
+  const [kernel, bias, dense, last] = foreignWeights.map(({ shape, values }) => tf.tensor(values.slice(), [...shape])) as tf.Tensor[];
+  // With fewer classes, those of the first ones.
+  model.setWeights([
+    kernel,
+    bias,
+    tf.slice(dense as tf.Tensor2D, [0, 0], [7, classes]),
+    tf.slice(last as tf.Tensor1D, 0, classes),
+  ] as tf.Tensor[]);
   mkdirSync(folder, { recursive: true });
   await model.save(
     tf.io.withSaveHandler(async (artifacts) => {

@@ -15,13 +15,15 @@ export interface LoadedForeign {
   readonly format: ForeignFormat;
   readonly classifier: Classifier;
   readonly logits: LogitsOrigin;
+  readonly numClasses: number;
   readonly numParameters: number;
 }
 
 export interface LoadForeignOptions {
   /** [H,W,C] of the data that it will see. */
   readonly inputShape: readonly [number, number, number];
-  readonly numClasses: number;
+  /** Outputs that it must have; null for a feature extractor, whose classes are its own. */
+  readonly numClasses: number | null;
   readonly input?: InputOptions;
   /** A few samples [n,H,W,C] in [0,1], to look at what comes out. Stay the caller's. */
   readonly probe: Tensor4D;
@@ -32,22 +34,23 @@ export async function loadForeign(file: ModelFile, options: LoadForeignOptions):
   const { passes, batch, origin, numParameters } =
     file.format === "layers-model" ? await layersPasses(file, options) : await graphPasses(file, options);
   const classifier = createTfjsClassifier(passes, { batch });
+  let numClasses: number;
   try {
     const outputs = classifier.logits(options.probe);
-    const found = outputs.shape[1];
+    numClasses = outputs.shape[1];
     const values = outputs.dataSync<"float32">();
     outputs.dispose();
-    if (found !== options.numClasses) {
-      throw new IsoergError("USAGE", `the model has ${found} outputs, the data set has ${options.numClasses} classes`, {
+    if (options.numClasses !== null && numClasses !== options.numClasses) {
+      throw new IsoergError("USAGE", `the model has ${numClasses} outputs, the data set has ${options.numClasses} classes`, {
         hint: "Analyse it with the data set that it was trained for.",
       });
     }
-    checkLogits(values, found);
+    checkLogits(values, numClasses);
   } catch (error) {
     classifier.dispose();
     throw error;
   }
-  return { format: file.format, classifier, logits: origin, numParameters };
+  return { format: file.format, classifier, logits: origin, numClasses, numParameters };
 }
 
 interface Passes {
