@@ -78,7 +78,7 @@ function installed(): string {
     });
   }
   throw new IsoergError("ENGINE", "engine tensorflow: neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed", {
-    hint: `npm install @tensorflow/tfjs-node-gpu@4.22.0 (${source})`,
+    hint: `npm ci --include=optional, then npm rebuild ${packages[0]} (${source})`,
   });
 }
 

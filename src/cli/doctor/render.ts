@@ -1,4 +1,5 @@
 /** The report of `isoerg doctor` as text for a terminal: one line a fact, and under what does not work, what to do. */
+import type { Libtorch } from "../../engine/torch/libtorch.js";
 import type { Diagnosis } from "./examine.js";
 import type { EngineReport } from "./probe.js";
 
@@ -26,7 +27,7 @@ export function renderDiagnosis(diagnosis: Diagnosis, { color }: RenderOptions):
     ...(machine.gpus.length > 0
       ? machine.gpus.map((gpu) => fact("gpu", `${gpu.name}, ${gigabytes(gpu.memoryBytes)}, driver ${gpu.driver}`))
       : [fact("gpu", "none")]),
-    fact("libtorch", libtorch.ok ? describeLibtorch(libtorch.libtorch) : libtorch.reason),
+    fact("libtorch", libtorch.ok ? describeLibtorch(libtorch.libtorch, libtorch.why) : libtorch.reason),
     fact("compiler", diagnosis.compiler ?? "none"),
     "",
     heading("engines, the fastest first"),
@@ -53,9 +54,11 @@ function describeEngine(engine: EngineReport, paint: (code: number, text: string
   ];
 }
 
-function describeLibtorch({ version, kind, libDirs, cuda }: { version: string; kind: string; libDirs: readonly string[]; cuda: boolean }) {
-  const origin = { named: "named by LIBTORCH", debian: "of Debian", python: "of a Python installation" }[kind] ?? kind;
-  return `${version} ${origin}, ${libDirs.join(" ")}, ${cuda ? "with CUDA" : "without CUDA"}`;
+function describeLibtorch({ version, kind, libDirs, cuda }: Libtorch, why: string): string {
+  const origin = { named: "of a named folder", debian: "of Debian", folder: "of an unpacked folder", python: "of a Python installation" }[
+    kind
+  ];
+  return `${version} ${origin}, ${libDirs.join(" ")}, ${cuda ? "with CUDA" : "without CUDA"} (${why})`;
 }
 
 const rate = (gflops: number) => (gflops >= 1000 ? `${(gflops / 1000).toFixed(1)} TFLOP/s` : `${gflops.toPrecision(3)} GFLOP/s`);

@@ -29,19 +29,49 @@ function findRoot(from) {
 }
 
 /**
- * Looks for a libtorch: the folder named (or in $LIBTORCH), Debian's libtorch-dev, the torch of a Python installation.
- * @param {{ folder?: string | undefined, env?: NodeJS.ProcessEnv }} [options]
+ * Looks for a libtorch: the folder named (or in $LIBTORCH) and no other; else Debian's libtorch-dev, an unpacked folder in a
+ * usual place, the torch of a Python installation: the first of them, but where a GPU is present the first with CUDA.
+ * @param {{ folder?: string | undefined, env?: NodeJS.ProcessEnv, gpu?: boolean, candidates?: () => Iterable<Libtorch> }} [options]
  * @returns {LibtorchSearch}
  */
-export function findLibtorch({ folder, env = process.env } = {}) {
+export function findLibtorch({ folder, env = process.env, gpu = hasGpu(), candidates = () => installed(env) } = {}) {
   const named = folder ?? env.LIBTORCH;
   if (named) {
     const found = inFolder(resolve(named), "named");
-    return found ? { ok: true, libtorch: found } : { ok: false, reason: `${named} has no include/ATen and lib/libtorch_cpu.so` };
+    if (!found) return { ok: false, reason: `${named} has no include/ATen and lib/libtorch_cpu.so` };
+    return { ok: true, libtorch: found, why: folder ? "named" : "named by LIBTORCH" };
   }
-  const found = ofDebian() ?? ofPython(env);
-  if (found) return { ok: true, libtorch: found };
-  return { ok: false, reason: "no libtorch: neither $LIBTORCH, nor Debian's libtorch-dev, nor a Python installation with torch" };
+  /** @type {Libtorch | undefined} */
+  let first;
+  for (const found of candidates()) {
+    if (!gpu) return { ok: true, libtorch: found, why: "the first found" };
+    if (found.cuda) return { ok: true, libtorch: found, why: "the first found with CUDA, since a GPU is present" };
+    first ??= found;
+  }
+  if (first) return { ok: true, libtorch: first, why: "the first found; a GPU is present, but no libtorch with CUDA" };
+  return {
+    ok: false,
+    reason: `no libtorch: neither $LIBTORCH, nor Debian's libtorch-dev, nor ${usualFolders.join(" or ")}, nor a Python installation with torch`,
+  };
+}
+
+/** Where an unpacked libtorch is looked for. */
+const usualFolders = ["/opt/libtorch", "/usr/local/libtorch"];
+
+/** @param {NodeJS.ProcessEnv} env @returns {Generator<Libtorch>} */
+function* installed(env) {
+  const debian = ofDebian();
+  if (debian) yield debian;
+  for (const folder of usualFolders) {
+    const found = inFolder(folder, "folder");
+    if (found) yield found;
+  }
+  yield* ofPython(env);
+}
+
+/** Whether NVIDIA's driver is loaded. */
+function hasGpu() {
+  return existsSync("/proc/driver/nvidia/version") || existsSync("/dev/nvidiactl");
 }
 
 /**
@@ -79,17 +109,16 @@ function ofDebian() {
 /**
  * Asks each Python where its torch lies, without importing it (which takes seconds).
  * @param {NodeJS.ProcessEnv} env
- * @returns {Libtorch | undefined}
+ * @returns {Generator<Libtorch>}
  */
-function ofPython(env) {
+function* ofPython(env) {
   const script = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
   for (const python of new Set([env.ISOERG_PYTHON ?? "python3", "/usr/bin/python3"])) {
     const answer = spawnSync(python, ["-c", script], { encoding: "utf8", timeout: 20_000 });
     const folder = answer.status === 0 ? answer.stdout.trim() : "";
     const found = folder ? inFolder(folder, "python") : undefined;
-    if (found) return found;
+    if (found) yield found;
   }
-  return undefined;
 }
 
 /** @param {string} includeDir */

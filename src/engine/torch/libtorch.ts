@@ -3,8 +3,8 @@
  */
 
 export interface Libtorch {
-  /** Where it was found: a folder that was named, Debian's package, or the torch of a Python installation. */
-  readonly kind: "named" | "debian" | "python";
+  /** Where it was found: a folder that was named, Debian's package, an unpacked folder, or the torch of a Python installation. */
+  readonly kind: "named" | "debian" | "folder" | "python";
   /** For example `1.13.1`. */
   readonly version: string;
   readonly includeDirs: readonly string[];
@@ -15,7 +15,9 @@ export interface Libtorch {
   readonly cuda: boolean;
 }
 
-export type LibtorchSearch = { readonly ok: true; readonly libtorch: Libtorch } | { readonly ok: false; readonly reason: string };
+export type LibtorchSearch =
+  /** `why` this one, in a few words for people. */
+  { readonly ok: true; readonly libtorch: Libtorch; readonly why: string } | { readonly ok: false; readonly reason: string };
 
 export type BridgeBuild =
   | { readonly ok: true; readonly path: string; readonly libtorch: Libtorch; readonly reused: boolean; readonly seconds: number }
@@ -23,7 +25,14 @@ export type BridgeBuild =
 
 /** The functions of build.mjs. */
 export interface BuildModule {
-  findLibtorch(options?: { folder?: string | undefined; env?: NodeJS.ProcessEnv }): LibtorchSearch;
+  findLibtorch(options?: {
+    folder?: string | undefined;
+    env?: NodeJS.ProcessEnv;
+    /** Whether a GPU is present; looked for by default. */
+    gpu?: boolean;
+    /** What is installed, in the order of preference; looked for by default. */
+    candidates?: () => Iterable<Libtorch>;
+  }): LibtorchSearch;
   buildBridge(options?: { log?: (line: string) => void; folder?: string | undefined; env?: NodeJS.ProcessEnv }): BridgeBuild;
   compilerVersion(env?: NodeJS.ProcessEnv): string | undefined;
 }
