@@ -11,6 +11,7 @@ import type { Precision } from "../engine/ops.js";
 import type { GradientSink } from "./gradient-sink.js";
 import type { Initial } from "./initialise.js";
 import type { Kept } from "./kept.js";
+import type { LayerMemory } from "./pass-memory.js";
 
 /** Of one sample: [H,W,C] for images, [N] for features. */
 export type Shape = readonly number[];
@@ -35,6 +36,8 @@ export interface Layer {
   readonly outputShape: Shape;
   /** Multiply-accumulates of one sample's forward pass, in convolutions and matrix products. */
   readonly macsPerSample: number;
+  /** What its passes hold, layer by layer in the order of a forward pass; absent: nothing beyond its input and output. */
+  readonly memory?: readonly LayerMemory[];
   /** `parameters` in the order of this layer's own. */
   bind(parameters: readonly BoundParameter[], precision: Precision): BoundLayer;
 }

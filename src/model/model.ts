@@ -7,6 +7,7 @@
  */
 import type { Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { Precision } from "../engine/ops.js";
+import type { LayerMemory } from "./pass-memory.js";
 
 export interface Parameter {
   /** Dotted path, for example `stage2.0.conv1.weight`; the name in checkpoints. */
@@ -31,6 +32,8 @@ export interface Model {
   readonly numClasses: number;
   /** Multiply-accumulates of one sample's forward pass; an input-gradient pass costs about twice that, an update three times. */
   readonly macsPerSample: number;
+  /** What its passes hold, layer by layer; see `peakOfPass`. */
+  readonly memory: readonly LayerMemory[];
   /** Initial values, a function of the seed alone. */
   initial(seed: bigint): Float32Array;
   /** Lays the parameters (flat, float32) out for passes in a precision. Dispose the result when they change. */

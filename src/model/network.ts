@@ -64,7 +64,7 @@ export function createNetwork(options: NetworkOptions): Model {
     return new BoundNetwork(new Normalise(input, precision), body.bind(bound, precision), numParameters);
   }
 
-  return { parameters, numParameters, inputShape, numClasses, macsPerSample: body.macsPerSample, initial, bind };
+  return { parameters, numParameters, inputShape, numClasses, macsPerSample: body.macsPerSample, memory: body.memory ?? [], initial, bind };
 }
 
 type ReadyCallback = (from: number, to: number) => void;

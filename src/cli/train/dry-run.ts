@@ -10,11 +10,14 @@ import { readRecorded } from "../../data/files.js";
 import { createPlan, slice, numSteps as stepsOf } from "../../data/plan.js";
 import { startEngine } from "../../engine/choose.js";
 import type { EngineOptions } from "../../engine/engine.js";
+import { createModel } from "../../model/create.js";
+import { createObjective } from "../../objective/objective.js";
 import type { Ballot } from "../../train/link.js";
 import { train } from "../../train/loop.js";
 import { createSoloLink } from "../../train/solo-link.js";
 import { describeSeconds } from "../../util/duration.js";
 import { IsoergError } from "../../util/error.js";
+import { estimateMemory, layoutFactors } from "./memory-estimate.js";
 
 export interface DryRunOptions {
   readonly config: Config;
@@ -44,6 +47,15 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
     },
   );
   const engine = await startEngine(engineOptions);
+  const estimate = estimateMemory({
+    config,
+    model: createModel(config.model, [shape.height, shape.width, shape.channels], numClasses),
+    views: createObjective(config.objective).views,
+    samples: config.data.batchSize,
+    chains: config.sampler.chains,
+    bf16: engine.bf16.supported,
+    layoutFactors: layoutFactors(engine),
+  });
   const ballots: Ballot[] = [];
   const since = performance.now();
   const link = createSoloLink({
@@ -64,6 +76,10 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
     return workers === 1 ? String(total) : `${total} (${each.join(" + ")})`;
   };
   const { peakBytes } = engine.memory();
+  // The other engines keep no account of their tensors: theirs is the whole process.
+  const measured =
+    engine.name === "torch" ? `measured ${mebibytes(peakBytes)}` : `measured ${mebibytes(peakBytes)} with the program itself`;
+  const { parts } = estimate;
   return listing([
     ["data set", `${manifest.name}, ${numSamples} samples of ${shape.height} x ${shape.width} x ${shape.channels}, ${numClasses} classes`],
     ["steps", `${numSteps} (${config.epochs} epochs of ${plan.stepsPerEpoch})`],
@@ -81,7 +97,12 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
         .map(([name, ms]) => `${name} ${ms.toFixed(0)}`)
         .join("  "),
     ],
-    ["    tensors at most", `${(peakBytes / 2 ** 20).toFixed(1)} MiB`],
+    ["    tensors at most", `estimated ${mebibytes(estimate.peakBytes)}, ${measured}`],
+    [
+      "    of the estimate",
+      `parameters ${mebibytes(parts.parametersBytes)}  images ${mebibytes(parts.imagesBytes)}  update ${mebibytes(parts.updateBytes)} or attack and sampling ${mebibytes(parts.innerBytes)} or optimizer ${mebibytes(parts.optimizerBytes)}`,
+    ],
+    ["    buffer and gradient", `${mebibytes(estimate.hostBytes)} of the host's memory`],
     [
       "    figures",
       Object.entries(ballot.metrics)
@@ -91,6 +112,8 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
     ["all steps at that speed", `${describeSeconds((numSteps * stepMs) / 1000)} in one process`],
   ]);
 }
+
+const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 function listing(rows: readonly (readonly [label: string, value: string])[]): string {
   const width = Math.max(...rows.map(([label]) => label.length));

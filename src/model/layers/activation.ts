@@ -1,6 +1,7 @@
 /** An elementwise activation. It keeps its input, which every kind's derivative can be computed from. */
 import { type Activation, ops } from "../../engine/ops.js";
 import type { BoundLayer, LayerBuilder } from "../layer.js";
+import { numValues } from "../pass-memory.js";
 
 export function activation(kind: Activation): LayerBuilder {
   const bound: BoundLayer = {
@@ -18,5 +19,9 @@ export function activation(kind: Activation): LayerBuilder {
     },
     dispose() {},
   };
-  return (inputShape) => ({ parameters: [], outputShape: inputShape, macsPerSample: 0, bind: () => bound });
+  return (inputShape) => {
+    const size = numValues(inputShape);
+    const memory = [{ input: size, output: size, keptForInput: size, keptForParameters: 0 }];
+    return { parameters: [], outputShape: inputShape, macsPerSample: 0, memory, bind: () => bound };
+  };
 }

@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { ops, type Precision } from "../../engine/ops.js";
 import { invariant } from "../../util/error.js";
 import type { BoundLayer, BoundParameter, LayerBuilder, ParameterSpec } from "../layer.js";
+import { numValues } from "../pass-memory.js";
 
 export interface ConvolutionOptions {
   readonly channels: number;
@@ -72,6 +73,7 @@ export function convolution(options: ConvolutionOptions): LayerBuilder {
     return {
       parameters: hasBias ? [weightSpec, biasSpec] : [weightSpec],
       outputShape,
+      memory: [{ input: numValues(inputShape), output: numValues(outputShape), keptForInput: 0, keptForParameters: numValues(inputShape) }],
       macsPerSample: (outputShape[0] as number) * (outputShape[1] as number) * size * size * cin * channels,
       bind,
     };

@@ -6,6 +6,7 @@ import type { Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
 import { ops } from "../../engine/ops.js";
 import { IsoergError, invariant } from "../../util/error.js";
 import type { BoundLayer, BoundParameter, LayerBuilder } from "../layer.js";
+import { numValues } from "../pass-memory.js";
 
 /** As in PyTorch. */
 const EPSILON = 1e-5;
@@ -62,6 +63,14 @@ export function groupNorm(groups: number): LayerBuilder {
       ],
       outputShape: inputShape,
       macsPerSample: 0,
+      memory: [
+        {
+          input: numValues(inputShape),
+          output: numValues(inputShape),
+          keptForInput: numValues(inputShape) + 2 * groups,
+          keptForParameters: 0,
+        },
+      ],
       bind,
     };
   };

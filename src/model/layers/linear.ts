@@ -54,6 +54,7 @@ export function linear({ features, gain }: LinearOptions): LayerBuilder {
       ],
       outputShape: [features],
       macsPerSample: fanIn * features,
+      memory: [{ input: fanIn, output: features, keptForInput: 0, keptForParameters: fanIn }],
       bind,
     };
   };

@@ -48,6 +48,7 @@ export function residual(options: ResidualOptions): LayerBuilder {
       parameters,
       outputShape: branch.outputShape,
       macsPerSample: layers.reduce((sum, layer) => sum + layer.macsPerSample, 0),
+      memory: layers.flatMap((layer) => layer.memory ?? []),
       bind,
     };
   };

@@ -47,7 +47,13 @@ export function sequence(builders: readonly NamedBuilder[]): LayerBuilder {
       };
     }
 
-    return { parameters, outputShape, macsPerSample: layers.reduce((sum, layer) => sum + layer.macsPerSample, 0), bind };
+    return {
+      parameters,
+      outputShape,
+      macsPerSample: layers.reduce((sum, layer) => sum + layer.macsPerSample, 0),
+      memory: layers.flatMap((layer) => layer.memory ?? []),
+      bind,
+    };
   };
 }
 
