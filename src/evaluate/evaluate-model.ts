@@ -5,12 +5,13 @@
  * Clean accuracy is over the whole test split; attacks and clean energies are over its first n samples, as pairs.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { AttackConfig, SamplerConfig } from "../config/schema.js";
+import type { AttackConfig } from "../config/schema.js";
 import type { SampleSource } from "../data/samples.js";
 import type { Precision } from "../engine/ops.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { energies } from "../model/energy.js";
 import type { Model } from "../model/model.js";
+import type { ChainConfig } from "../sampler/sgld.js";
 import { IsoergError } from "../util/error.js";
 import type { AttackEvaluation, ModelEvaluation } from "./evaluation.js";
 import { accuracyOf } from "./figures/accuracy.js";
@@ -29,7 +30,7 @@ export interface EvaluateModelInput {
   readonly chains: {
     readonly count: number;
     readonly steps: number;
-    readonly sampler: Pick<SamplerConfig, "stepSize" | "noise" | "clampGradient">;
+    readonly sampler: ChainConfig;
     readonly start: ChainsInput["start"];
     readonly precision: Precision;
   };

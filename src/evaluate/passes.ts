@@ -8,12 +8,12 @@ import { setImmediate as yieldToOthers } from "node:timers/promises";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { pgd } from "../attack/pgd.js";
-import type { AttackConfig, SamplerConfig } from "../config/schema.js";
+import type { AttackConfig } from "../config/schema.js";
 import type { RowKey } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { energyHead, jointEnergyHead, targetsOf } from "../model/heads.js";
 import type { Classifier } from "../model/model.js";
-import { advanceChains } from "../sampler/sgld.js";
+import { advanceChains, type ChainConfig } from "../sampler/sgld.js";
 import { IsoergError } from "../util/error.js";
 import type { Features } from "./quality/frechet.js";
 
@@ -105,7 +105,7 @@ export async function attackAll(
 }
 
 export interface ChainsInput {
-  readonly config: Pick<SamplerConfig, "stepSize" | "noise" | "clampGradient">;
+  readonly config: ChainConfig;
   readonly steps: number;
   /** Draws one start; the row's key is the chain's own. */
   readonly start: (image: Float32Array, key: RowKey) => void;

@@ -12,9 +12,12 @@ import { energyHead } from "../model/heads.js";
 import type { Classifier, Head } from "../model/model.js";
 import { type MoveConfig, moveOf } from "./moves.js";
 
+/** What advancing chains reads of the sampler's settings; without `kind` they are plain Langevin steps. */
+export type ChainConfig = MoveConfig & Pick<SamplerConfig, "noise">;
+
 export interface SgldInput {
   readonly model: Classifier;
-  readonly config: MoveConfig & Pick<SamplerConfig, "noise">;
+  readonly config: ChainConfig;
   readonly steps: number;
   /** Where noise is drawn from; `inner` counts Langevin steps from `firstStep` on. */
   readonly key: Omit<NoiseKey, "inner">;

@@ -161,3 +161,17 @@ describe.each(Object.entries(CASES))("%s", (_, overrides) => {
     expect(interrupted.saved.get(NUM_STEPS)).toEqual(alone().saved.get(NUM_STEPS));
   });
 });
+
+describe.each(["Free", "YOPO"])("%s", (name) => {
+  it("moves the perturbation alike where the slice goes through the network in micro-batches", () => {
+    const overrides = { epochs: 2, ...CASES[name], data: { path: "unused", batchSize: 6, shuffleBlock: 16 } };
+    const [whole, cut] = [null, 4].map((microBatch) =>
+      shared(runOver(smallConfig({ ...overrides, memory: { microBatch } }), createSoloLink)),
+    );
+    whole?.forEach((part, p) => {
+      part.data.forEach((value, i) => {
+        expect(Math.abs(value - ((cut?.[p] as StatePart).data[i] as number)), part.tensor).toBeLessThan(2e-4);
+      });
+    });
+  });
+});
