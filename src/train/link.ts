@@ -74,7 +74,11 @@ export interface Link {
   startSum(values: Float32Array): void;
   /** Waits for all sums started. Throws CollectiveInterrupted. */
   finishSums(): void;
-  vote(ballot: Ballot): Verdict;
+  /**
+   * Casts this worker's vote and waits for the verdict. `meanwhile` may be called once in between, for work that need not wait
+   * for it and can be taken back; it asks nothing of the link that has an answer.
+   */
+  vote(ballot: Ballot, meanwhile?: () => void): Verdict;
   /** Hands this worker's part of a checkpoint over; the data is copied before the call returns. */
   save(parts: readonly StatePart[]): void;
   /** Says what the loop is doing, for heartbeats and status. Cheap. */

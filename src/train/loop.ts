@@ -132,10 +132,17 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     const phasesMs = { wait: turn.dataWaitMs, ...clock.finish(), ...afterBallot };
     const after = createPhaseClock(link.phase);
     after.begin("vote");
-    const verdict = link.vote({ ...ballot, checksum, phasesMs });
+    const update = { gradient: gradient.values, gradientNorm, progress };
+    // While the votes are under way the update is computed, and what the next step needs of it. It counts when they agree.
+    const verdict = link.vote({ ...ballot, checksum, phasesMs }, () => {
+      if (!ballot.ok) return;
+      after.begin("update");
+      state.prepare(update, { checksum: (step + 1) % config.checkpoint.checksumEvery === 0 });
+      after.begin("vote");
+    });
     after.begin("update");
     if (verdict.commit) {
-      state.apply({ gradient: gradient.values, gradientNorm, progress });
+      state.apply(update);
       state.drives.observe(ballot.metrics);
       if (chains && output?.chains) buffer?.store(chains, output.chains);
       if (output?.energies) state.curriculum?.observe(output.energies);

@@ -31,7 +31,10 @@ export class TrainingState {
   readonly #perturbation: Config["optimizer"]["perturbation"];
   /** Where a step under way that moved the weights goes back to, should it not commit. */
   #before: { readonly parameters: Tensor1D; readonly optimizer: OptimizerSnapshot } | undefined;
+  #isPrepared = false;
   #parameters: Tensor1D;
+  /** Of the parameters, once it was asked for. */
+  #checksum: bigint | undefined;
   #bound: { inner: BoundModel; update: BoundModel } | undefined;
   readonly #host: Float32Array;
 
@@ -57,9 +60,23 @@ export class TrainingState {
     return this.#bound;
   }
 
+  /**
+   * Computes an update before it is known whether its step commits: `apply` then keeps it, `goBack` takes it back. Until then
+   * the weights and the optimizer's state are held twice.
+   */
+  prepare(update: Update, { checksum }: { checksum: boolean }): void {
+    this.weights.advance(update);
+    this.#isPrepared = true;
+    if (checksum) this.checksum();
+  }
+
   /** Updates the weights for good: their step is committed. */
   apply(update: Update): void {
     this.#forgetBefore();
+    if (this.#isPrepared) {
+      this.#isPrepared = false;
+      return;
+    }
     this.#replace(this.optimizer.apply(this.#parameters, update));
   }
 
@@ -84,6 +101,7 @@ export class TrainingState {
 
   /** Takes back what a step did to the weights before it failed to commit. */
   goBack(): void {
+    this.#isPrepared = false;
     const before = this.#before;
     if (!before) return;
     this.#before = undefined;
@@ -93,8 +111,11 @@ export class TrainingState {
 
   /** Of the parameters' bits. */
   checksum(): bigint {
-    ops().readInto(this.#parameters, this.#host);
-    return checksum(this.#host);
+    if (this.#checksum === undefined) {
+      ops().readInto(this.#parameters, this.#host);
+      this.#checksum = checksum(this.#host);
+    }
+    return this.#checksum;
   }
 
   /** The parameters by name, the averaged ones of either kind as `ema.NAME`, the optimizer's state, the driven weights and this worker's chains. */
@@ -110,6 +131,7 @@ export class TrainingState {
   /** Throws IsoergError CHECKPOINT where the parts are of another model or optimizer. */
   restore(parts: readonly StatePart[]): void {
     this.#forgetBefore();
+    this.#isPrepared = false;
     this.#replace(tf.tensor1d(this.#flat(parts, "")));
     const optimizer = parts
       .filter((part) => part.file === "optimizer" && !isCurriculumPart(part) && !isDrive(part))
@@ -157,6 +179,7 @@ export class TrainingState {
     this.#unbind();
     this.#parameters.dispose();
     this.#parameters = parameters;
+    this.#checksum = undefined;
   }
 
   #unbind(): void {

@@ -14,8 +14,11 @@ type Reply<Kind extends FromLink["kind"]> = Extract<FromLink, { kind: Kind }>;
 
 /** Sends a request and checks that the reply is of the kind that belongs to it. */
 export function ask<Kind extends FromLink["kind"]>(end: BlockingEnd<ToLink, FromLink>, message: ToLink, kind: Kind): Reply<Kind> {
-  const reply = end.request(message);
-  invariant(reply.kind === kind, `the link answered ${message.kind} with ${reply.kind}`);
+  return answerOf(end.request(message), message.kind, kind);
+}
+
+function answerOf<Kind extends FromLink["kind"]>(reply: FromLink, question: ToLink["kind"], kind: Kind): Reply<Kind> {
+  invariant(reply.kind === kind, `the link answered ${question} with ${reply.kind}`);
   return reply as Reply<Kind>;
 }
 
@@ -82,8 +85,10 @@ export function createThreadLink(
       const { result } = ask(end, { kind: "finishSums" }, "sums");
       if (!result.done) throw new CollectiveInterrupted(result.reason);
     },
-    vote(ballot) {
-      const { verdict } = ask(end, { kind: "vote", ballot }, "verdict");
+    vote(ballot, meanwhile = () => {}) {
+      end.post({ kind: "vote", ballot });
+      meanwhile();
+      const { verdict } = answerOf(end.receive(), "vote", "verdict");
       hasTrained ||= verdict.commit;
       return verdict;
     },

@@ -15,7 +15,7 @@ const fresh = (generation: number): Turn => ({
 
 /** The link thread's answers, in order. */
 function answering(...replies: FromLink[]): BlockingEnd<ToLink, FromLink> {
-  const end = { post: () => {}, close: () => {}, request: () => replies.shift() as FromLink };
+  const end = { post: () => {}, close: () => {}, request: () => replies.shift() as FromLink, receive: () => replies.shift() as FromLink };
   return end as unknown as BlockingEnd<ToLink, FromLink>;
 }
 
