@@ -74,6 +74,11 @@ const verbs: readonly Verb[] = [
     load: async () => (await import("./cli/export.js")).exportCommand(),
   },
   {
+    name: "sweep",
+    summary: "search the settings of an experiment",
+    load: async () => (await import("./cli/sweep.js")).sweepCommand(),
+  },
+  {
     name: "bench",
     summary: "measure this machine: the training step, the all-reduce",
     load: async () => (await import("./cli/bench.js")).benchCommand(),

@@ -5,56 +5,17 @@
  * The last samples of the training split are kept back for validation, so that what is chosen here is chosen on validation data
  * and no test image is read.
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Config } from "../../src/config/schema.js";
-import { type ClassGaussians, decodeClassGaussians } from "../../src/data/class-gaussians.js";
-import { openDataset } from "../../src/data/dataset.js";
 import { createPlan, numSteps } from "../../src/data/plan.js";
-import { pixelsOf, type SampleShape } from "../../src/data/samples.js";
+import { pixelsOf } from "../../src/data/samples.js";
 import { createModel } from "../../src/model/create.js";
 import type { Model } from "../../src/model/model.js";
+import { samplesOf, type TrialData } from "../../src/sweep/trial/trial-data.js";
 import { type SoloAlarm, trainGuarded } from "../../src/train/guard/solo.js";
 import type { Ballot, StatePart } from "../../src/train/link.js";
 import { flatParameters } from "../../src/train/state.js";
 
-interface LabelledImages {
-  /** uint8 of 255, [n*H*W*C] */
-  readonly images: Uint8Array;
-  readonly labels: Int32Array;
-}
-
-export interface TrialData {
-  readonly shape: SampleShape;
-  readonly numClasses: number;
-  readonly training: LabelledImages;
-  readonly validation: LabelledImages;
-  readonly gaussians: ClassGaussians;
-}
-
-/** The training split of a prepared data set, its last `numValidation` samples apart. */
-export async function readTrialData(path: string, { numValidation }: { numValidation: number }): Promise<TrialData> {
-  const dataset = await openDataset(path, "train");
-  try {
-    const { manifest, shape, numClasses, numSamples } = dataset;
-    const { images, labels } = await dataset.read(Uint32Array.from({ length: numSamples }, (_, i) => i));
-    const cut = numSamples - numValidation;
-    const size = pixelsOf(shape);
-    return {
-      shape,
-      numClasses,
-      training: { images: images.subarray(0, cut * size), labels: labels.subarray(0, cut) },
-      validation: { images: images.slice(cut * size), labels: labels.slice(cut) },
-      gaussians: decodeClassGaussians(await readFile(join(path, manifest.classGaussians.file)), {
-        shape,
-        numClasses,
-        ...manifest.classGaussians,
-      }),
-    };
-  } finally {
-    await dataset.close();
-  }
-}
+export { readTrialData, type TrialData } from "../../src/sweep/trial/trial-data.js";
 
 export interface TrialResult {
   readonly model: Model;
@@ -90,9 +51,7 @@ export function runTrial(
     numChains: config.sampler.chains,
     read(ids: Uint32Array) {
       images += ids.length;
-      const batch = new Uint8Array(ids.length * size);
-      for (const [i, id] of ids.entries()) batch.set(training.images.subarray(id * size, (id + 1) * size), i * size);
-      return { images: batch, labels: Int32Array.from(ids, (id) => training.labels[id] as number) };
+      return samplesOf(training, ids, size);
     },
     onCommit(step: number, committed: Ballot) {
       for (const [phase, ms] of Object.entries(committed.phasesMs)) phasesMs[phase] = (phasesMs[phase] ?? 0) + ms;

@@ -62,7 +62,7 @@ export const sweepSchema = z.strictObject({
   epochs: z.number().positive().nullable().default(null).describe("a whole training; null: the experiment's"),
   metric: z
     .strictObject({
-      name: z.enum(["clean", "robust", "worst", "loss", "gap"]).default("worst").describe("judged on validation samples"),
+      name: z.enum(["clean", "robust", "worst", "gap"]).default("worst").describe("judged on validation samples"),
       goal: z.enum(["max", "min"]).default("max"),
     })
     .prefault({}),
