@@ -8,11 +8,13 @@ import { Kept, type PassPurpose } from "../../src/model/kept.js";
 import type { BoundLayer, Layer, LayerBuilder, Shape } from "../../src/model/layer.js";
 import { activation } from "../../src/model/layers/activation.js";
 import { convolution } from "../../src/model/layers/convolution.js";
+import { convolution1d } from "../../src/model/layers/convolution-1d.js";
 import { flatten } from "../../src/model/layers/flatten.js";
 import { groupNorm } from "../../src/model/layers/group-norm.js";
 import { linear } from "../../src/model/layers/linear.js";
 import { residual } from "../../src/model/layers/residual.js";
 import { sequence } from "../../src/model/layers/sequence.js";
+import { learnableSmoothRelu } from "../../src/model/layers/smooth-relu.js";
 import { spatialMean } from "../../src/model/layers/spatial-mean.js";
 import { testedEngines, titleOn } from "../kit/engines.js";
 import { dot, normalValues, slope } from "./finite-differences.js";
@@ -45,6 +47,10 @@ const layers: readonly (readonly [title: string, build: LayerBuilder, inputShape
   ["convolution 1x1, stride 2, no bias", conv(4, 1, 2, false), [4, 5, 3]],
   ["group norm, 2 groups", groupNorm(2), [3, 3, 4]],
   ["group norm, a channel each", groupNorm(4), [3, 2, 4]],
+  ["convolution 1-D, stride 1, bias", convolution1d({ channels: 3, size: 3, stride: 1, bias: true, gain: 1 }), [7, 1, 2]],
+  ["convolution 1-D, size 5, stride 3", convolution1d({ channels: 2, size: 5, stride: 3, bias: false, gain: 1 }), [8, 1, 3]],
+  ["convolution 1-D, size 3, stride 2, even length", convolution1d({ channels: 2, size: 3, stride: 2, bias: true, gain: 1 }), [6, 1, 1]],
+  ["smooth-relu with a learned sharpness", learnableSmoothRelu({ sharpness: 9 }), [3, 3, 2]],
   ["spatial mean", spatialMean(), [3, 4, 2]],
   ["flatten", flatten(), [3, 2, 2]],
   ["linear", linear({ features: 3, gain: 1 }), [5]],
@@ -144,7 +150,12 @@ describe.each(await testedEngines())("$name", (engine) => {
       const numParameters = sizeOf([layer.parameters.reduce((sum, { shape }) => sum + sizeOf(shape), 0)]);
       // Away from the kinks of the piecewise ones: a difference must not step over zero.
       const x = normalValues(BATCH * sizeOf(inputShape), 1).map((v) => v + 0.1 * Math.sign(v));
-      const values = normalValues(numParameters, 2, 0.5);
+      // Around the constants that they begin with: a sharpness near zero would leave nothing to measure.
+      const begins = layer.parameters.flatMap(({ shape, initial }) => {
+        const value = initial.kind === "constant" ? initial.value : 0;
+        return new Array<number>(sizeOf(shape)).fill(value);
+      });
+      const values = normalValues(numParameters, 2, 0.5).map((v, i) => v + (begins[i] as number));
       const weights = normalValues(BATCH * sizeOf(layer.outputShape), 3);
       const loss = (x: Float32Array, values: Float32Array): number => {
         const bound = bind(layer, values);

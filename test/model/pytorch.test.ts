@@ -12,7 +12,8 @@ import { testedEngines, titleOn } from "../kit/engines.js";
 import { decode, encode, hasPyTorch, pyTorchNote, runPyTorch } from "../kit/pytorch.js";
 import { normalValues } from "./finite-differences.js";
 
-const SHAPE = [9, 8, 3] as const;
+type Shape = readonly [number, number, number];
+const SHAPE: Shape = [9, 8, 3];
 const CLASSES = 5;
 const LABELS = [4, 0];
 
@@ -21,30 +22,44 @@ const convnets = ["relu", "silu", "gelu", "elu", "leaky-relu", "softplus", "smoo
   `convnet, ${kind}`,
   { kind: "convnet", stages, activation: { kind } },
 ]);
-const raw: readonly (readonly [string, unknown])[] = [
+const signalStages = [
+  { channels: 4, size: 5, stride: 2 },
+  { channels: 6, size: 3 },
+];
+const raw: readonly (readonly [string, unknown, Shape?])[] = [
   ...convnets,
   ["convnet, group norm", { kind: "convnet", stages, norm: { kind: "group", groups: 2 }, input: { mean: [0.4, 0.5, 0.6], std: [0.2] } }],
   ["wide-resnet 10-2", { kind: "wide-resnet", depth: 10, width: 2 }],
   ["wide-resnet 16-1, group norm", { kind: "wide-resnet", depth: 16, width: 1, norm: "group", activation: "relu" }],
+  [
+    "convnet, smooth-relu of a learned sharpness",
+    { kind: "convnet", stages, activation: { kind: "smooth-relu", sharpness: 9, learnable: true } },
+  ],
+  ["resnet-18 of width 4", { kind: "resnet-18", width: 4 }],
+  ["resnet-18 of width 4, group norm", { kind: "resnet-18", width: 4, norm: { kind: "group", groups: 2 }, activation: "relu" }],
+  ["conv1d", { kind: "conv1d", stages: signalStages }, [11, 1, 2]],
+  ["conv1d, group norm", { kind: "conv1d", stages: signalStages, norm: { kind: "group", groups: 2 }, activation: "gelu" }, [12, 1, 2]],
+  ["mlp on vectors", { kind: "mlp", hidden: [9], input: { mean: [0.4], std: [0.3] } }, [7, 1, 1]],
   ["mlp", { kind: "mlp", hidden: [11, 7], input: { mean: [0.5], std: [0.2, 0.25, 0.3] } }],
 ];
 
 interface Case {
   readonly title: string;
   readonly config: ModelConfig;
+  readonly shape: Shape;
   readonly model: Model;
   readonly values: Float32Array;
   readonly x: Float32Array;
 }
 
-const cases = raw.map(([title, text]): Case => {
+const cases = raw.map(([title, text, shape = SHAPE]): Case => {
   const config = modelSchema.parse(text);
-  const model = createModel(config, SHAPE, CLASSES);
+  const model = createModel(config, shape, CLASSES);
   // Noise on top, so that biases and last convolutions aren't zero.
   const noise = normalValues(model.numParameters, 3, 0.1);
   const values = model.initial(2n).map((v, i) => v + (noise[i] as number));
-  const x = normalValues(LABELS.length * 9 * 8 * 3, 4).map((v) => Math.min(1, Math.max(0, 0.5 + 0.2 * v)));
-  return { title, config, model, values, x };
+  const x = normalValues(LABELS.length * shape[0] * shape[1] * shape[2], 4).map((v) => Math.min(1, Math.max(0, 0.5 + 0.2 * v)));
+  return { title, config, shape, model, values, x };
 });
 
 const quantities = ["logits", "inputGradient", "parameterGradient"] as const;
@@ -63,12 +78,12 @@ let answers: Answer[] = [];
 beforeAll(() => {
   if (!hasPyTorch) return;
   const script = new URL("pytorch_models.py", import.meta.url).pathname;
-  const questions = cases.map(({ config, model, values, x }) => ({
+  const questions = cases.map(({ config, shape, model, values, x }) => ({
     config,
     parameters: model.parameters,
     values: encode(values),
     x: encode(x),
-    xShape: [LABELS.length, ...SHAPE],
+    xShape: [LABELS.length, ...shape],
     labels: LABELS,
   }));
   answers = runPyTorch(script, questions) as Answer[];
@@ -82,10 +97,10 @@ function worstParameter(model: Model, found: Float32Array, expected: Float64Arra
   return errors.includes(Number.NaN) ? Number.NaN : Math.max(...errors);
 }
 
-function compute({ model, values, x }: Case, precision: Precision) {
+function compute({ model, shape, values, x }: Case, precision: Precision) {
   return tf.tidy(() => {
     const bound = model.bind(tf.tensor1d(values), precision);
-    const images = tf.tensor4d(x, [LABELS.length, ...SHAPE]);
+    const images = tf.tensor4d(x, [LABELS.length, ...shape]);
     const head = crossEntropyHead(targetsOf(LABELS, CLASSES));
     const { logits, gradient } = bound.inputGradient(images, head);
     const pass = bound.forward(images);

@@ -66,12 +66,15 @@ class Network:
     def linear(self, x, name):
         return x @ self.p[name + ".weight"] + self.p[name + ".bias"]
 
-    def act(self, x):
-        return activate(x, self.config["activation"])
+    def act(self, x, name=None):
+        a = self.config["activation"]
+        if a.get("learnable"):
+            a = {**a, "sharpness": (self.p[name + ".beta"] ** 2).to(x.dtype)}
+        return activate(x, a)
 
     def convnet(self, x):
         for i, stage in enumerate(self.config["stages"], 1):
-            x = self.act(self.norm(self.conv(x, f"conv{i}", stage["stride"]), f"norm{i}"))
+            x = self.act(self.norm(self.conv(x, f"conv{i}", stage["stride"]), f"norm{i}"), f"activation{i}")
         return self.linear(x.mean((2, 3)).to(self.full), "head")
 
     def wide_resnet(self, x):
@@ -85,6 +88,29 @@ class Network:
                 branch = self.conv(branch, name + ".conv2", 1)
                 x = branch + (self.conv(o, name + ".shortcut", stride) if name + ".shortcut.weight" in self.p else x)
         return self.linear(self.act(self.norm(x, "norm")).mean((2, 3)).to(self.full), "head")
+
+    def resnet_18(self, x):
+        x = self.act(self.norm(self.conv(x, "conv1", 1), "norm1"))
+        for stage in range(4):
+            for index in range(2):
+                name = f"stage{stage + 1}.{index}"
+                stride = 2 if stage > 0 and index == 0 else 1
+                branch = self.act(self.norm(self.conv(x, name + ".conv1", stride), name + ".norm1"))
+                branch = self.norm(self.conv(branch, name + ".conv2", 1), name + ".norm2")
+                if name + ".shortcut.conv.weight" in self.p:
+                    x = self.norm(self.conv(x, name + ".shortcut.conv", stride), name + ".shortcut.norm")
+                x = self.act(branch + x)
+        return self.linear(x.mean((2, 3)).to(self.full), "head")
+
+    def conv1d(self, x):
+        x = x.to(self.full)[:, :, :, 0]  # [B,C,L]
+        for i, stage in enumerate(self.config["stages"], 1):
+            weight = self.p[f"conv{i}.weight"].permute(2, 1, 0)  # [size,in,out] -> [out,in,size]
+            x = F.conv1d(x, weight, self.p.get(f"conv{i}.bias"), stride=stage["stride"], padding=weight.shape[-1] // 2)
+            if self.config["norm"]["kind"] == "group":
+                x = F.group_norm(x, self.config["norm"]["groups"], self.p[f"norm{i}.weight"], self.p[f"norm{i}.bias"], 1e-5)
+            x = self.act(x)
+        return self.linear(x.mean(2), "head")
 
     def mlp(self, x):
         x = x.to(self.full).permute(0, 2, 3, 1).flatten(1)

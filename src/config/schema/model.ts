@@ -8,7 +8,11 @@ export const activationSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("elu") }),
   z.strictObject({ kind: z.literal("leaky-relu"), slope: z.number().default(0.2) }),
   z.strictObject({ kind: z.literal("softplus"), sharpness: z.number().positive().default(10) }),
-  z.strictObject({ kind: z.literal("smooth-relu"), sharpness: z.number().positive().default(400) }),
+  z.strictObject({
+    kind: z.literal("smooth-relu").describe("x - log(1 + b x)/b for x >= 0, else 0"),
+    sharpness: z.number().positive().default(400).describe("b; where it is learned, its beginning"),
+    learnable: z.boolean().default(false).describe("b = beta^2 with a beta for each layer that is learned, as Xie et al. 2020 have it"),
+  }),
 ]);
 
 /** `silu` is short for `{kind: silu}`. */
@@ -47,6 +51,34 @@ export const modelSchema = z.discriminatedUnion("kind", [
     width: z.int().positive(),
     activation: activation.prefault("silu"),
     norm: normSchema.prefault("none"),
+    input: inputNormalisation,
+  }),
+  z.strictObject({
+    kind: z.literal("resnet-18").describe("He et al. 2016 with a 3x3 stem for small images"),
+    width: z.int().positive().default(64).describe("channels of the first stage"),
+    activation: activation.prefault("silu"),
+    norm: normSchema.prefault("none"),
+    input: inputNormalisation,
+  }),
+  z.strictObject({
+    kind: z.literal("conv1d").describe("for signals [length,1,channels]: convolutions along the length, global mean, linear"),
+    stages: z
+      .array(
+        z.strictObject({
+          channels: z.int().positive(),
+          size: z
+            .int()
+            .positive()
+            .refine((size) => size % 2 === 1, "a filter's size is odd")
+            .default(5),
+          stride: z.int().positive().default(1),
+        }),
+      )
+      .min(1)
+      .describe("one convolution each"),
+    activation: activation.prefault("silu"),
+    norm: normSchema.prefault("none"),
+    initGain: z.number().positive().default(1.5).describe("weights ~ N(0, gain / sqrt(fan in))"),
     input: inputNormalisation,
   }),
   z.strictObject({
