@@ -21,16 +21,16 @@ export interface DatasetPlan {
 export const DATASETS: readonly DatasetPlan[] = [
   {
     name: "mnist",
-    title: "MNIST, Linf 0.2",
+    title: "MNIST, Linf 0.1",
     overrides: [
       "data.path=data/mnist",
       "data.subset=20000",
       "data.augment.flip=false",
-      "model.stages=[{channels: 16, stride: 2}, {channels: 32, stride: 2}, {channels: 32}, {channels: 64, stride: 2}, {channels: 64}]",
-      "attack.eps=0.2",
-      "attack.stepSize=0.15",
-      "evaluate.attack.eps=0.2",
-      "evaluate.attack.stepSize=0.02",
+      "model.stages=[{channels: 32, stride: 2}, {channels: 64, stride: 2}, {channels: 64}]",
+      "attack.eps=0.1",
+      "attack.stepSize=0.075",
+      "evaluate.attack.eps=0.1",
+      "evaluate.attack.stepSize=0.01",
     ],
   },
   { name: "cifar10", title: "CIFAR-10, Linf 8/255", overrides: ["data.path=data/cifar10"] },
@@ -48,7 +48,15 @@ export const METHODS: readonly Method[] = [
   { name: "standard", title: "standard" },
   { name: "pgd-at", title: "pgd-at (relu)" },
   { name: "smooth-at", title: "smooth-at (silu)" },
+  { name: "trades", title: "trades (silu)" },
   { name: "jem", title: "jem" },
+  { name: "dat", title: "dat" },
+  { name: "eb-jdat-paper", title: "eb-jdat, paper", overrides: { mnist: ["attack.stepSize=0.025"] } },
+  {
+    name: "eb-jdat-as-released",
+    title: "eb-jdat, as released",
+    overrides: { mnist: ["attack.eps=0.05", "attack.stepSize=0.0125"] },
+  },
   { name: "jdat-unaligned", title: "jdat, alignment off" },
   { name: "jdat", title: "jdat" },
 ];

@@ -49,6 +49,14 @@ export function decide(table: Table): Decision[] {
       "JEM alone leaves a network without robustness (10 points of APGD accuracy below adversarial training)",
       pointsAbove(table, "APGD accuracy", "smooth-at", "jem", robust, 10),
     ],
+    [
+      "EB-JDAT's released code gives no robustness at the stated budget (10 points of APGD accuracy below adversarial training)",
+      pointsAbove(table, "APGD accuracy", "smooth-at", "eb-jdat-as-released", robust, 10),
+    ],
+    [
+      "Symmetric alignment beats the signed one of EB-JDAT's paper in robustness",
+      pointsAbove(table, "APGD accuracy", "jdat", "eb-jdat-paper", robust, 0),
+    ],
     ["Aligned training closes both gaps", closesAdversarial("jdat"), closesGenerated("jdat")],
     [
       `Aligned training keeps accuracy and robustness (within ${KEPT_POINTS} points of adversarial training)`,

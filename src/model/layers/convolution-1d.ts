@@ -116,9 +116,7 @@ export function convolution1d({ channels, size, stride, bias: hasBias, gain }: C
       outputShape: [outLength, 1, channels],
       macsPerSample: outLength * size * cin * channels,
       // The patches stand beside input and output while a pass is under way.
-      memory: [
-        { input: length * cin, output: outLength * (channels + size * cin), keptForInput: 0, keptForParameters: length * cin },
-      ],
+      memory: [{ input: length * cin, output: outLength * (channels + size * cin), keptForInput: 0, keptForParameters: length * cin }],
       bind,
     };
   };
