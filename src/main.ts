@@ -59,6 +59,11 @@ const verbs: readonly Verb[] = [
     load: async () => (await import("./cli/analyze.js")).analyzeCommand(),
   },
   {
+    name: "monitor",
+    summary: "watch new data for drift",
+    load: async () => (await import("./cli/monitor.js")).monitorCommand(),
+  },
+  {
     name: "generate",
     summary: "draw samples from a model",
     load: async () => (await import("./cli/generate.js")).generateCommand(),

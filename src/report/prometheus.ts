@@ -6,7 +6,7 @@ import type { RunStatus } from "../wire/messages.js";
 
 export const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-interface Family {
+export interface Family {
   readonly name: string;
   readonly type: "gauge" | "counter";
   readonly help: string;
@@ -58,11 +58,12 @@ export function prometheusText(status: RunStatus): string {
   ];
   return families
     .filter(({ samples }) => samples.length > 0)
-    .map(describe)
+    .map(describeFamily)
     .join("");
 }
 
-function describe({ name, type, help, samples }: Family): string {
+/** One family as text. */
+export function describeFamily({ name, type, help, samples }: Family): string {
   const lines = samples.map(({ labels, value }) => {
     const inside = Object.entries(labels).map(([label, text]) => `${label}="${escapeLabel(text)}"`);
     return `${name}{${inside.join(",")}} ${numberOf(value)}\n`;

@@ -11,6 +11,8 @@ import { IsoergError } from "../../util/error.js";
 const count = z.int().nonnegative();
 const figure = z.number();
 
+export const shapeSchema = z.object({ height: z.int().positive(), width: z.int().positive(), channels: z.int().positive() });
+
 export const accuracySchema = z.object({
   correct: count,
   total: count,
@@ -168,7 +170,14 @@ export const analysisSchema = z.object({
     /** sha256 of the weights' bytes. */
     fingerprint: z.string(),
   }),
-  data: z.object({ name: z.string(), digest: z.string(), classes: z.array(z.string()), numTest: count, numTrain: count }),
+  data: z.object({
+    name: z.string(),
+    digest: z.string(),
+    shape: shapeSchema,
+    classes: z.array(z.string()),
+    numTest: count,
+    numTrain: count,
+  }),
   engine: z.object({ name: z.string(), version: z.string(), device: z.string() }),
   analyzedAt: z.string(),
   isoergVersion: z.string(),

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { IsoergError } from "../../util/error.js";
 import { packageVersion } from "../../util/package.js";
-import { type Analysis, parseJson } from "../analysis/analysis.js";
+import { type Analysis, parseJson, shapeSchema } from "../analysis/analysis.js";
 
 export const REFERENCE_FILE = "energy-reference.json";
 
@@ -14,7 +14,7 @@ const referenceSchema = z.object({
   format: z.literal("isoerg-energy-reference"),
   version: z.literal(1),
   model: z.object({ name: z.string(), kind: z.string(), fingerprint: z.string() }),
-  data: z.object({ name: z.string(), digest: z.string(), split: z.string(), classes: z.array(z.string()).min(1) }),
+  data: z.object({ name: z.string(), digest: z.string(), split: z.string(), classes: z.array(z.string()).min(1), shape: shapeSchema }),
   /** How foreign models were fed; empty for others. */
   input: z.record(z.string(), z.unknown()),
   createdAt: z.string(),
@@ -41,7 +41,13 @@ export function referenceOf(analysis: Analysis, predicted: ArrayLike<number>): E
     format: "isoerg-energy-reference",
     version: 1,
     model: { name, kind, fingerprint },
-    data: { name: analysis.data.name, digest: analysis.data.digest, split: "test", classes: analysis.data.classes },
+    data: {
+      name: analysis.data.name,
+      digest: analysis.data.digest,
+      split: "test",
+      classes: analysis.data.classes,
+      shape: analysis.data.shape,
+    },
     input: analysis.settings.input,
     createdAt: analysis.analyzedAt,
     isoergVersion: packageVersion(),

@@ -81,7 +81,7 @@ describe("a verdict", () => {
       format: "isoerg-analysis",
       version: 1,
       model: { kind: "run", name: "m", step: 1, weights: "last", logits: "output", numParameters: 1, fingerprint: "f" },
-      data: { name: "d", digest: "x", classes, numTest: 4, numTrain: 4 },
+      data: { name: "d", digest: "x", shape: { height: 1, width: 1, channels: 1 }, classes, numTest: 4, numTrain: 4 },
       engine: { name: "cpu", version: "1", device: "cpu" },
       analyzedAt: "2026-01-01T00:00:00.000Z",
       isoergVersion: "0",
