@@ -6,7 +6,8 @@
  * kernel is written as an expression and leaks nothing, also when it throws.
  */
 import type { DataType } from "@tensorflow/tfjs-core";
-import { IsoergError, invariant } from "../../util/error.js";
+import { invariant } from "../../util/error.js";
+import { explained } from "./failure.js";
 import { type HostArray, loadNative, type Native } from "./native.js";
 import { dtypeOf, STRING } from "./scalar-type.js";
 
@@ -84,11 +85,7 @@ export function aten(name: string): Operator {
   return (...given) => {
     const { number, kinds } = prepare();
     write(name, kinds, given);
-    try {
-      bridge().call(number, given.length);
-    } catch (error) {
-      throw explained(error);
-    }
+    bridge().call(number, given.length);
     return taken(0);
   };
 }
@@ -99,13 +96,7 @@ export function atenMany(name: string): ManyOperator {
   return (...given) => {
     const { number, kinds } = prepare();
     write(name, kinds, given);
-    let count: number;
-    try {
-      count = bridge().call(number, given.length);
-    } catch (error) {
-      throw explained(error);
-    }
-    return takenAll(count);
+    return takenAll(bridge().call(number, given.length));
   };
 }
 
@@ -115,11 +106,7 @@ export function atenInPlace(name: string): InPlaceOperator {
   return (...given) => {
     const { number, kinds } = prepare();
     write(name, kinds, given);
-    try {
-      bridge().run(number, given.length);
-    } catch (error) {
-      throw explained(error);
-    }
+    bridge().run(number, given.length);
   };
 }
 
@@ -249,17 +236,6 @@ export function takenAll(count: number): Value[] {
   return results;
 }
 
-export function explained(error: unknown): unknown {
-  const text = error instanceof Error ? error.message : String(error);
-  if (/out of memory|can't allocate memory/i.test(text)) {
-    return new IsoergError("ENGINE", `torch: ${text}`, {
-      hint: "take a smaller microBatch, a smaller batch or more workers; bf16 halves the memory of activations",
-      cause: error,
-    });
-  }
-  return error;
-}
-
 export function shapeToCells(shape: readonly number[]): void {
   cells[0] = shape.length;
   for (let i = 0; i < shape.length; i++) cells[i + 1] = shape[i] as number;
@@ -268,11 +244,7 @@ export function shapeToCells(shape: readonly number[]): void {
 /** A scratch value from host memory: the array is copied. */
 export function fromHost(values: HostArray, type: number, shape: readonly number[]): Value {
   shapeToCells(shape);
-  try {
-    bridge().from(values, type, deviceCell);
-  } catch (error) {
-    throw explained(error);
-  }
+  bridge().from(values, type, deviceCell);
   return taken(0);
 }
 
@@ -306,13 +278,15 @@ export function derivedOf(value: Value, name: string, compute: () => Value | nul
   return result;
 }
 
-/** Runs a body and frees all scratch that it made, except what was kept (`refCount` > 0). */
+/** Runs a body and frees all scratch that it made, except what was kept (`refCount` > 0). Failures come out explained. */
 export function scope<T>(body: () => T): T {
   const outer = scratch;
   const mine: Value[] = [];
   scratch = mine;
   try {
     return body();
+  } catch (error) {
+    throw explained(error);
   } finally {
     scratch = outer;
     for (const value of mine) if (value.refCount === 0 && value.type !== STRING) bridge().release(value.handle);

@@ -73,7 +73,7 @@ export class TorchBackend extends tf.KernelBackend {
         : value.type === BOOL
           ? new Uint8Array(size)
           : new Float32Array(value.type === COMPLEX ? 2 * size : size);
-    bridge().read(value.handle, target);
+    scope(() => bridge().read(value.handle, target));
     return target;
   }
 

@@ -183,7 +183,7 @@ export const torchOps: EngineOps = {
     if (x.size !== target.length) {
       throw new IsoergError("ENGINE", `readInto: ${target.length} places for a tensor of ${x.size} values, shape [${x.shape}]`);
     }
-    bridge().read(native(x).handle, target);
+    scope(() => bridge().read(native(x).handle, target));
   },
 };
 
