@@ -49,8 +49,18 @@ export interface CaseResult {
   readonly peer: Figures | null;
   /** Images a second of isoerg over those of the peer: above 1, isoerg is faster. */
   readonly ratio: number | null;
+  /** The same over the peer's images a second in fp32, where that was measured in the same invocation. */
+  readonly ratioToFp32: number | null;
   /** Peak resident memory of isoerg over that of the peer. */
   readonly memoryRatio: number | null;
+}
+
+/** Compares a case with the peer's fp32 of the same step and threads among those measured before it. */
+export function againstFp32(result: CaseResult, before: readonly CaseResult[]): CaseResult {
+  const fp32 = [...before, result].find(
+    (other) => other.case === result.case && other.threads === result.threads && other.precision === "fp32" && other.peer,
+  );
+  return { ...result, ratioToFp32: fp32?.peer ? fp32.peer.stepMs.median / result.isoerg.stepMs.median : null };
 }
 
 /** @throws IsoergError ENGINE when a program fails, or when both do not compute the same network. */
@@ -84,6 +94,7 @@ export async function measureCase(stepCase: StepCase, options: MeasureOptions): 
     isoerg,
     peer,
     ratio: peer && peer.stepMs.median / isoerg.stepMs.median,
+    ratioToFp32: null,
     memoryRatio: peer && isoerg.peakRssBytes / peer.peakRssBytes,
   };
 }

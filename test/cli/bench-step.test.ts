@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { stepCase, stepCases } from "../../bench/step/cases.js";
 import type { StepResult } from "../../bench/step/job.js";
-import { type CaseResult, flopsPerStep, summarise } from "../../bench/step/measure.js";
+import { againstFp32, type CaseResult, flopsPerStep, summarise } from "../../bench/step/measure.js";
 import { type JobOptions, prepareJob } from "../../bench/step/prepare.js";
 import { runJob } from "../../bench/step/run.js";
 import { renderPart, renderResults } from "../../src/cli/bench/render.js";
@@ -95,11 +95,27 @@ describe("the figures", () => {
     const isoerg = summarise([result([100], { attack: 60, update: 40 })], { batchSize: 64, flops: 5e9 });
     const peer = summarise([{ ...result([150], { attack: 150 }), program: "peer", peakGflops: null }], { batchSize: 64, flops: 5e9 });
     const one: CaseResult = {
-      ...{ case: "c", summary: "s", threads: 2, precision: "fp32", batchSize: 64, isoerg, peer, ratio: 1.5, memoryRatio: 1 },
+      ...{
+        case: "c",
+        summary: "s",
+        threads: 2,
+        precision: "fp32",
+        batchSize: 64,
+        isoerg,
+        peer,
+        ratio: 1.5,
+        ratioToFp32: null,
+        memoryRatio: 1,
+      },
     };
     expect(renderPart(one)).toContain(
       "  p: 100 ms (median of 1, 100 to 100); 7 operations; 50 % of 100 GFLOP/s\n    attack 60.0, update 40.0\n",
     );
-    expect(renderResults([one]).split("\n")[1]).toMatch(/^c +100 +640 +50 % +500 MB +150 +500 MB +1\.50 x$/);
+    expect(renderResults([one]).split("\n")[1]).toMatch(/^c +2 +fp32 +100 +640 +50 % +500 MB +150 +500 MB +1\.50 x *$/);
+    // A bf16 case is held to the peer's fp32 figures of the same step and threads, where there are any.
+    const narrow = { ...one, precision: "bf16", isoerg: summarise([result([50], {})], { batchSize: 64, flops: 5e9 }) };
+    expect(againstFp32(narrow, [one]).ratioToFp32).toBe(3);
+    expect(againstFp32({ ...narrow, threads: 1 }, [one]).ratioToFp32).toBeNull();
+    expect(renderResults([againstFp32(narrow, [one])]).split("\n")[1]).toMatch(/3\.00 x *$/);
   });
 });

@@ -13,14 +13,32 @@ export function renderPart(result: CaseResult): string {
 /** All cases, one a line. */
 export function renderResults(results: readonly CaseResult[]): string {
   const hasPeer = results.some(({ peer }) => peer !== null);
-  const head = ["step", "ms", "images/s", "of peak", "memory", ...(hasPeer ? ["peer ms", "peer memory", "speed ratio"] : [])];
-  const rows = results.map(({ case: name, isoerg, peer, ratio }) => [
+  const head = [
+    "step",
+    "threads",
+    "inner",
+    "ms",
+    "images/s",
+    "of peak",
+    "memory",
+    ...(hasPeer ? ["peer ms", "peer memory", "speed ratio", "to fp32"] : []),
+  ];
+  const rows = results.map(({ case: name, threads, precision, isoerg, peer, ratio, ratioToFp32 }) => [
     name,
+    String(threads),
+    precision,
     milliseconds(isoerg.stepMs.median),
     isoerg.imagesPerSecond.toPrecision(3),
     isoerg.shareOfPeak === null ? "" : percent(isoerg.shareOfPeak),
     megabytes(isoerg.peakRssBytes),
-    ...(peer && ratio !== null ? [milliseconds(peer.stepMs.median), megabytes(peer.peakRssBytes), `${ratio.toFixed(2)} x`] : []),
+    ...(peer && ratio !== null
+      ? [
+          milliseconds(peer.stepMs.median),
+          megabytes(peer.peakRssBytes),
+          `${ratio.toFixed(2)} x`,
+          ratioToFp32 === null ? "" : `${ratioToFp32.toFixed(2)} x`,
+        ]
+      : []),
   ]);
   return textTable([head, ...rows]);
 }

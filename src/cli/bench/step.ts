@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { stepCases } from "../../../bench/step/cases.js";
-import { type CaseResult, type MeasureOptions, measureCase, type Peer } from "../../../bench/step/measure.js";
+import { againstFp32, type CaseResult, type MeasureOptions, measureCase, type Peer } from "../../../bench/step/measure.js";
 import type { Precision } from "../../engine/ops.js";
 import { IsoergError } from "../../util/error.js";
 import { describeMachine } from "../../util/machine.js";
@@ -20,6 +20,7 @@ interface StepFlags extends EngineFlags {
   readonly rounds: number;
   readonly warmup: number;
   readonly steps: number;
+  readonly all?: true;
   readonly json?: string;
 }
 
@@ -34,8 +35,12 @@ export function stepCommand(): Command {
     .option("--rounds <n>", "processes of each program, in turn", parseCount, 3)
     .option("--warmup <n>", "steps that don't count in each process, after the first", parseCount, 2)
     .option("--steps <n>", "timed steps in each process", parseCount, 5)
+    .option("--all", "each step with 1 and with 2 threads, its inner loops in fp32 and in bf16")
     .option("--json <file>", "write the figures as JSON")
-    .addHelpText("after", "\nExample:\n  $ isoerg bench step wrn-16-2 --threads 2 --peer pytorch --json step.json\n")
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ isoerg bench step wrn-16-2 --threads 2 --peer pytorch --json step.json\n  $ isoerg bench step --all --peer pytorch --rounds 2 --steps 3 --json all.json\n",
+    )
     .action((names: string[], flags: StepFlags) => interruptible((signal) => benchStep(names, flags, signal)));
 }
 
@@ -43,19 +48,26 @@ async function benchStep(names: readonly string[], flags: StepFlags, signal: Abo
   const cases = names.length === 0 ? stepCases : names.map(findCase);
   const live = process.stderr.isTTY === true;
   const status = (text: string) => live && process.stderr.write(`\r\u001b[K${text}`);
-  const { engine, device, threads, precision, rounds, peer, python } = flags;
-  const options: MeasureOptions = {
-    ...{ engine, device, threads, precision, rounds, peer, python, signal },
-    warmupSteps: flags.warmup,
-    timedSteps: flags.steps,
-    onTurn: (turn) => status(`${turn.case}: ${turn.who}, round ${turn.round + 1} of ${rounds} ...`),
-  };
+  const { engine, device, rounds, peer, python } = flags;
+  // In fp32 first: then a bf16 case finds the peer's fp32 figures of its own threads, measured in the same invocation.
+  const variants: readonly Pick<MeasureOptions, "threads" | "precision">[] = flags.all
+    ? [1, 2].flatMap((threads) => (["fp32", "bf16"] as const).map((precision) => ({ threads, precision })))
+    : [{ threads: flags.threads, precision: flags.precision }];
   const results: CaseResult[] = [];
   for (const stepCase of cases) {
-    const result = await measureCase(stepCase, options);
-    status("");
-    results.push(result);
-    process.stdout.write(renderPart(result));
+    for (const variant of variants) {
+      const options: MeasureOptions = {
+        ...{ engine, device, rounds, peer, python, signal, ...variant },
+        warmupSteps: flags.warmup,
+        timedSteps: flags.steps,
+        onTurn: (turn) =>
+          status(`${turn.case}, ${variant.threads} x ${variant.precision}: ${turn.who}, round ${turn.round + 1} of ${rounds} ...`),
+      };
+      const result = againstFp32(await measureCase(stepCase, options), results);
+      status("");
+      results.push(result);
+      process.stdout.write(renderPart(result));
+    }
   }
   process.stdout.write(`\n${renderResults(results)}`);
   if (flags.json !== undefined) {
