@@ -38,6 +38,8 @@ const manifestSchema = z.object({
   step: z.int().nonnegative(),
   /** Counts the saves of a run. */
   sequence: z.int().positive(),
+  /** The figure by which the best are kept, where that is asked for. */
+  score: z.number().optional(),
   files: z.record(z.string(), z.object({ sizeBytes: z.int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
 });
 
@@ -47,7 +49,7 @@ export type Manifest = z.infer<typeof manifestSchema>;
 export async function writeFolder(
   fileSystem: FileSystem,
   path: string,
-  head: { step: number; sequence: number },
+  head: { step: number; sequence: number; score?: number },
   content: CheckpointContent,
 ): Promise<void> {
   const files: Manifest["files"] = {};

@@ -26,6 +26,13 @@ export interface CheckpointEntry {
   readonly sequence: number;
   /** `torn` where a look at the manifest, or an earlier load, showed it; `whole` is only proved by loading. */
   readonly condition: "whole" | "torn";
+  /** What `keepBest` orders by, where it was known. */
+  readonly score: number | undefined;
+}
+
+export interface AboutCheckpoint {
+  /** Figures of the step before it. */
+  readonly metrics?: Readonly<Record<string, number>>;
 }
 
 export interface CheckpointStore {
@@ -33,7 +40,7 @@ export interface CheckpointStore {
    * Saves a checkpoint and returns its folder. Arrays must not change until the promise settles.
    * @throws IsoergError CHECKPOINT when it can't be written; the ones before are intact then.
    */
-  save(step: number, content: CheckpointContent): Promise<string>;
+  save(step: number, content: CheckpointContent, about?: AboutCheckpoint): Promise<string>;
   /**
    * Loads a step, or the newest that is whole.
    * @throws IsoergError CHECKPOINT when there is none, or the step asked for is torn.
@@ -48,6 +55,8 @@ export interface CheckpointStore {
 export interface CheckpointStoreOptions {
   /** How many to keep; the one saved last is kept in any case. */
   readonly keepLast: number;
+  /** How many of the best to keep besides, by the figure `by`: the lowest, or the highest with `higherIsBetter`. Default: none. */
+  readonly keepBest?: { readonly count: number; readonly by: string; readonly higherIsBetter: boolean };
   readonly fileSystem?: FileSystem;
   /** Told of each checkpoint deleted, for the journal. */
   readonly onDelete?: (deletion: Deletion) => void;
@@ -90,12 +99,13 @@ class FolderStore implements CheckpointStore {
     this.#fileSystem = options.fileSystem ?? machineFileSystem;
   }
 
-  async save(step: number, content: CheckpointContent): Promise<string> {
+  async save(step: number, content: CheckpointContent, { metrics = {} }: AboutCheckpoint = {}): Promise<string> {
     if (this.#saving) throw new Error(`bug in isoerg: the checkpoint of step ${step} was begun while another is being written`);
     this.#saving = true;
     const path = join(this.#dir, checkpointName(step));
     try {
-      await this.#publish(step, path, content);
+      const score = this.#options.keepBest && metrics[this.#options.keepBest.by];
+      await this.#publish({ step, ...(score !== undefined && Number.isFinite(score) && { score }) }, path, content);
     } catch (cause) {
       const { message } = cause as Error;
       throw new IsoergError("CHECKPOINT", `the checkpoint of step ${step} could not be written to ${path}: ${message}`, {
@@ -110,7 +120,7 @@ class FolderStore implements CheckpointStore {
   }
 
   /** Everything up to the moment from which `latest` names the new checkpoint. */
-  async #publish(step: number, path: string, content: CheckpointContent): Promise<void> {
+  async #publish(about: { step: number; score?: number }, path: string, content: CheckpointContent): Promise<void> {
     const fs = this.#fileSystem;
     await fs.makeFolder(this.#dir);
     if (!this.#tidied) await this.#tidy();
@@ -120,7 +130,7 @@ class FolderStore implements CheckpointStore {
     const aside = join(this.#dir, `.tmp-${basename(path)}-${sequence}`);
     try {
       await fs.makeFolder(aside);
-      await writeFolder(fs, aside, { step, sequence }, content);
+      await writeFolder(fs, aside, { ...about, sequence }, content);
       await this.#makeVisible(aside, path);
     } catch (error) {
       await fs.remove(aside).catch(() => {}); // the error at hand says more; what is left is removed by the next run's first save
@@ -187,7 +197,7 @@ class FolderStore implements CheckpointStore {
   /** A failure to delete costs space, not safety: the next save tries again. */
   async #deleteOld(provedGood: number): Promise<void> {
     const entries = await this.list().catch(() => []);
-    for (const deletion of retention(entries, { keepLast: this.#options.keepLast, provedGood })) {
+    for (const deletion of retention(entries, { ...this.#options, provedGood })) {
       try {
         await this.#delete(deletion);
       } catch {
@@ -255,11 +265,9 @@ class FolderStore implements CheckpointStore {
       const step = FOLDER.exec(displaced ?? name)?.[1];
       if (step === undefined || (displaced !== undefined && names.includes(displaced))) continue;
       const path = join(this.#dir, name);
-      const sequence = await readManifest(this.#fileSystem, path).then(
-        (manifest) => manifest.sequence,
-        () => 0,
-      );
-      entries.push({ step: Number(step), path, sequence, condition: sequence === 0 || this.#foundTorn.has(path) ? "torn" : "whole" });
+      const manifest = await readManifest(this.#fileSystem, path).catch(() => undefined);
+      const condition = manifest === undefined || this.#foundTorn.has(path) ? "torn" : "whole";
+      entries.push({ step: Number(step), path, sequence: manifest?.sequence ?? 0, condition, score: manifest?.score });
     }
     return entries.sort((a, b) => a.sequence - b.sequence || a.step - b.step);
   }

@@ -1,43 +1,67 @@
 /** `isoerg coordinator`: leads a run whose workers are started elsewhere. */
 import { Command } from "commander";
 import { loadConfig } from "../config/load.js";
+import type { Config } from "../config/schema.js";
+import { readRunConfig } from "../evaluate/run-folder.js";
 import { IsoergError } from "../util/error.js";
 import { parseCount } from "./engine-options.js";
 import { checkExperiment } from "./train/check.js";
 import { leadRun } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
-import { chosenPort, writeResult } from "./train.js";
+import { chosenPort, limitsOf, slicesOption, writeResult } from "./train.js";
+import { parseSeconds, parseWorkers, type WorkerCount } from "./worker-count.js";
 
 interface Flags {
   readonly listen: string;
   readonly run: string;
-  readonly workers: number;
-  readonly minWorkers: number;
+  readonly workers: WorkerCount;
+  readonly minWorkers?: number;
   readonly rejoinTimeout: number;
+  readonly returnTimeout: number;
+  readonly slices: "equal" | "measured";
   readonly resume?: true;
   readonly metrics?: string;
   readonly json?: string;
 }
 
+const ONE: WorkerCount = { min: null, expected: 1, max: null };
+
 export function coordinatorCommand(): Command {
   return new Command("coordinator")
     .description("Lead a run whose workers are on other machines: each is started with `isoerg worker --coordinator HOST:PORT`.")
-    .argument("<config>", "a ready-made experiment's name, or a YAML file")
+    .argument("[config]", "a ready-made experiment's name, or a YAML file (with --resume: the run's own)")
     .argument("[settings...]", "key=value, over the file's")
-    .requiredOption("--listen <host:port>", "address that workers connect to; 127.0.0.1 for this machine only")
+    .option("--listen <host:port>", "address that workers connect to; 127.0.0.1 for this machine only", "127.0.0.1:0")
     .requiredOption("--run <dir>", "folder for all that the run produces")
-    .option("--workers <n>", "wait for so many before the first step", parseCount, 1)
-    .option("--min-workers <n>", "go on while so many are left", parseCount, 1)
-    .option("--rejoin-timeout <s>", "seconds that a run below its minimum waits for new workers", parseCount, 600)
+    .option(
+      "--workers <n|min:max>",
+      "wait for so many before the first step; with MIN:MAX go on with MIN, and let no more than MAX in",
+      parseWorkers,
+      ONE,
+    )
+    .option("--min-workers <n>", "go on while so many are left (default: 1, or MIN)", parseCount)
+    .option(
+      "--rejoin-timeout <s>",
+      "seconds that a run below its minimum waits for new workers, before it saves and ends with 75",
+      parseSeconds,
+      600,
+    )
+    .option(
+      "--return-timeout <s>",
+      "seconds that a run which is taken up again waits for workers that may still hold its state",
+      parseSeconds,
+      30,
+    )
+    .addOption(slicesOption())
     .option("--metrics <host:port>", "serve GET /metrics for Prometheus there")
-    .option("--resume", "go on where the run stands; a finished run is left as it is")
+    .option("--resume", "go on where the run stands, with the workers that wait for it; a finished run is left as it is")
     .option("--json <file>", "write how the run ended")
     .addHelpText(
       "after",
-      "\nTraffic is not encrypted: listen on networks that you trust.\n\nExample:\n  $ isoerg coordinator jdat --listen 10.0.0.5:7070 --workers 8 --run runs/jdat",
+      "\nTraffic is not encrypted: listen on networks that you trust.\n\nExample:\n  $ isoerg coordinator jdat --listen 10.0.0.5:7070 --workers 4:8 --run runs/jdat\n  $ isoerg coordinator --run runs/jdat --resume --listen 10.0.0.5:7070",
     )
-    .action(async (source: string, settings: string[], flags: Flags) => {
-      const { config } = loadConfig({ source, overrides: settings });
+    .action(async (source: string | undefined, settings: string[], flags: Flags) => {
+      const config = source === undefined ? ownConfig(flags) : loadConfig({ source, overrides: settings }).config;
       if (!/^.+:\d+$/.test(flags.listen)) throw new IsoergError("USAGE", `--listen ${flags.listen} is not HOST:PORT`);
       await checkExperiment(config);
       const entrance = await enterRunFolder(flags.run, config, { resume: flags.resume === true, command: process.argv.slice(2) });
@@ -48,17 +72,23 @@ export function coordinatorCommand(): Command {
       const result = await leadRun({
         config,
         runFolder: flags.run,
-        workers: flags.workers,
-        minWorkers: flags.minWorkers,
+        ...limitsOf(flags),
+        slices: flags.slices,
         listen: flags.listen,
-        rejoinMs: 1000 * flags.rejoinTimeout,
+        timeouts: { rejoinMs: 1000 * flags.rejoinTimeout, returnMs: 1000 * flags.returnTimeout },
         resume: entrance.kind === "continue",
         metrics: flags.metrics,
         onListening({ address }) {
-          process.stderr.write(`waiting for ${flags.workers} workers: isoerg worker --coordinator ${address}\n`);
+          process.stderr.write(`waiting for ${flags.workers.expected} workers: isoerg worker --coordinator ${address}\n`);
           return { ended: async () => {} };
         },
       }).catch(chosenPort(flags.listen));
       if (flags.json !== undefined) await writeResult(flags.json, result, flags.run);
     });
+}
+
+/** The configuration that a run began with. @throws IsoergError USAGE where that isn't what was asked for. */
+function ownConfig({ run, resume }: Flags): Config {
+  if (!resume) throw new IsoergError("USAGE", "which experiment? Give its name or file, or --resume for that of the run");
+  return readRunConfig(run);
 }

@@ -11,10 +11,12 @@ import { startChildren } from "./train/children.js";
 import { dryRun } from "./train/dry-run.js";
 import { leadRun, type RunResult } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
+import { parseWorkers, type WorkerCount } from "./worker-count.js";
 
 interface Flags extends EngineFlags {
-  readonly workers: number;
-  readonly minWorkers: number;
+  readonly workers: WorkerCount;
+  readonly minWorkers?: number;
+  readonly slices: "equal" | "measured";
   readonly run?: string;
   readonly resume?: true;
   readonly listen: string;
@@ -29,8 +31,9 @@ export function trainCommand(): Command {
     .description("Train an experiment with worker processes on this machine. The same command again goes on where an unfinished run stood.")
     .argument("<config>", "a ready-made experiment's name, or a YAML file")
     .argument("[settings...]", "key=value, over the file's")
-    .option("--workers <n>", "worker processes", parseCount, 1)
-    .option("--min-workers <n>", "go on while so many are left", parseCount, 1)
+    .option("--workers <n|min:max>", "worker processes; with MIN:MAX begin with MAX and go on while MIN are left", parseWorkers, ONE)
+    .option("--min-workers <n>", "go on while so many are left (default: 1, or MIN)", parseCount)
+    .addOption(slicesOption())
     .option("--run <dir>", "folder for all that the run produces (default: runs/NAME)")
     .option("--resume", "go on where the run stands; a finished run is left as it is")
     .addOption(new Option("--listen <host:port>", "address of the coordinator").default("127.0.0.1:0"))
@@ -52,15 +55,13 @@ export function trainCommand(): Command {
     }
     const threads =
       command.getOptionValueSource("threads") === "default"
-        ? Math.max(1, Math.floor(availableParallelism() / flags.workers))
+        ? Math.max(1, Math.floor(availableParallelism() / flags.workers.expected))
         : flags.threads;
     if (flags.dryRun) {
-      process.stdout.write(await dryRun({ config, workers: flags.workers, engine: { ...flags, threads } }));
+      process.stdout.write(await dryRun({ config, workers: flags.workers.expected, engine: { ...flags, threads } }));
       return;
     }
-    if (flags.minWorkers > flags.workers) {
-      throw new IsoergError("USAGE", `--min-workers ${flags.minWorkers} is more than --workers ${flags.workers}`);
-    }
+    const limits = limitsOf(flags);
     await checkExperiment(config);
     const runFolder = flags.run ?? `runs/${config.name}`;
     const entrance = await enterRunFolder(runFolder, config, { resume: flags.resume === true, command: process.argv.slice(2) });
@@ -71,15 +72,15 @@ export function trainCommand(): Command {
     const result = await leadRun({
       config,
       runFolder,
-      workers: flags.workers,
-      minWorkers: flags.minWorkers,
+      ...limits,
+      slices: flags.slices,
       listen: flags.listen,
-      rejoinMs: 0, // nobody starts new ones here
+      timeouts: { rejoinMs: 0 }, // nobody starts new ones here
       resume: entrance.kind === "continue",
       metrics: flags.metrics,
       onListening: (coordinator) =>
         startChildren({
-          count: flags.workers,
+          count: limits.workers,
           coordinator: coordinator.address,
           runFolder,
           engine: flags.engine,
@@ -87,7 +88,7 @@ export function trainCommand(): Command {
           threads,
           onExit({ workerId, reason, failed, numLeft }) {
             const hasBegun = coordinator.status().generation > 0;
-            if (failed && (!hasBegun || numLeft < flags.minWorkers)) coordinator.fail(`worker ${workerId} ${reason}`);
+            if (failed && (!hasBegun || numLeft === 0)) coordinator.fail(`worker ${workerId} ${reason}`);
           },
         }),
     }).catch(chosenPort(flags.listen));
@@ -95,11 +96,30 @@ export function trainCommand(): Command {
   });
 }
 
+const ONE: WorkerCount = { min: null, expected: 1, max: null };
+
+export function slicesOption(): Option {
+  return new Option("--slices <how>", "equal parts of each batch for all workers, or parts by measured speed; results are the same")
+    .choices(["equal", "measured"])
+    .default("equal");
+}
+
+/** How many workers a run wants, at least needs and at most takes. @throws IsoergError USAGE */
+export function limitsOf({ workers, minWorkers }: { readonly workers: WorkerCount; readonly minWorkers?: number }): {
+  workers: number;
+  minWorkers: number;
+  maxWorkers?: number;
+} {
+  const min = minWorkers ?? workers.min ?? 1;
+  if (min > workers.expected) throw new IsoergError("USAGE", `--min-workers ${min} is more than --workers ${workers.expected}`);
+  return { workers: workers.expected, minWorkers: min, ...(workers.max !== null && { maxWorkers: workers.max }) };
+}
+
 export async function writeResult(file: string, { runId, outcome, seconds, metrics }: RunResult, runFolder: string): Promise<void> {
-  const { kind, reason, step, checkpointStep } = outcome;
+  const { kind, reason, code, step, checkpointStep } = outcome;
   await writeFile(
     file,
-    `${JSON.stringify({ runId, run: runFolder, outcome: kind, reason, step, checkpointStep, seconds, metrics }, null, 2)}\n`,
+    `${JSON.stringify({ runId, run: runFolder, outcome: kind, reason, code, step, checkpointStep, seconds, metrics }, null, 2)}\n`,
   );
 }
 

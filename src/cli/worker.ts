@@ -3,15 +3,20 @@ import { randomUUID } from "node:crypto";
 import { availableParallelism, hostname } from "node:os";
 import { Command } from "commander";
 import pino from "pino";
-import { IsoergError } from "../util/error.js";
+import { errorCodeOf, IsoergError } from "../util/error.js";
+import type { Whereabouts } from "../worker/dialer.js";
 import { runWorker } from "../worker/worker.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { leaderOf } from "./train/run-folder.js";
+import { parseSeconds } from "./worker-count.js";
 
 interface Flags extends EngineFlags {
-  readonly coordinator: string;
+  readonly coordinator?: string;
+  readonly run?: string;
   readonly id?: string;
   readonly ringHost?: string;
   readonly connectTimeout: number;
+  readonly reconnectTimeout: number;
   readonly log?: string;
 }
 
@@ -21,15 +26,28 @@ const INTERRUPTED = 130;
 export function workerCommand(): Command {
   const command = new Command("worker")
     .description(
-      "Compute for a coordinator until its run ends. SIGTERM asks the coordinator to save and end the run; a second one ends this process.",
+      "Compute for a coordinator until its run ends. On SIGTERM this worker hands its part to the others and leaves; a second one ends it at once.",
     )
-    .requiredOption("--coordinator <host:port>", "the coordinator's address")
+    .option(
+      "--coordinator <host:port>",
+      "the coordinator's address, or several with commas: each is tried in turn, names are looked up anew",
+    )
+    .option(
+      "--run <dir>",
+      "folder of the run, where its coordinator says its address: for shared storage, and across restarts on other ports",
+    )
     .option("--id <name>", "name of this place, the same after a restart (default: the host's name)")
     .option(
       "--ring-host <address>",
       "address of this machine for the other workers (default: loopback beside a local coordinator, else the first of this machine)",
     )
     .option("--connect-timeout <s>", "seconds to wait for the coordinator", parseCount, 60)
+    .option(
+      "--reconnect-timeout <s>",
+      "seconds to look for a coordinator that was lost, keeping what this worker has; 0 to end with it",
+      parseSeconds,
+      600,
+    )
     .option("--log <file>", "append what happens as JSON lines");
   return addEngineOptions(command)
     .addHelpText(
@@ -37,6 +55,7 @@ export function workerCommand(): Command {
       `\nThis machine has ${availableParallelism()} cores.\n\nExample:\n  $ isoerg worker --coordinator 10.0.0.5:7070 --engine torch --device cuda:0`,
     )
     .action(async (flags: Flags) => {
+      const whereabouts = whereaboutsOf(flags);
       const workerId = flags.id ?? hostname();
       const logFile = flags.log === undefined ? undefined : pino.destination({ dest: flags.log, sync: true, append: true, mkdir: true });
       const log = logFile ? pino({ base: { worker: workerId, pid: process.pid } }, logFile) : pino({ enabled: false });
@@ -48,19 +67,36 @@ export function workerCommand(): Command {
       process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
       try {
         const stop = await runWorker({
-          coordinator: flags.coordinator,
+          whereabouts,
           workerId,
           incarnation: randomUUID(),
           engine: { engine: flags.engine, device: flags.device, threads: flags.threads },
           ...(flags.ringHost !== undefined && { ringHost: flags.ringHost }),
           connectTimeoutMs: 1000 * flags.connectTimeout,
+          reconnectTimeoutMs: 1000 * flags.reconnectTimeout,
           signal: wish.signal,
           log,
         });
-        if (stop.outcome === "failed") throw new IsoergError("STOPPED", `the run ended for this worker: ${stop.reason}`);
+        if (wish.signal.aborted) throw new IsoergError("TERMINATED", `left in order: ${stop.reason}`);
+        if (stop.outcome === "failed")
+          throw new IsoergError(errorCodeOf(stop.code, "STOPPED"), `the run ended for this worker: ${stop.reason}`);
       } finally {
         process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
         logFile?.end();
       }
     });
+}
+
+/** @throws IsoergError USAGE where neither an address nor a folder is given. */
+function whereaboutsOf({ coordinator, run }: Pick<Flags, "coordinator" | "run">): Whereabouts {
+  const named = (coordinator ?? "").split(",").filter((address) => address !== "");
+  const strange = named.find((address) => !/^.+:\d+$/.test(address));
+  if (strange !== undefined) throw new IsoergError("USAGE", `--coordinator ${strange} is not HOST:PORT`);
+  if (named.length === 0 && run === undefined) {
+    throw new IsoergError("USAGE", "whose worker? Give --coordinator HOST:PORT or --run DIR");
+  }
+  return async () => {
+    const announced = run === undefined ? null : await leaderOf(run).catch(() => null);
+    return announced === null ? named : [announced, ...named];
+  };
 }

@@ -7,12 +7,14 @@ import type { StateBlock } from "../wire/messages.js";
 import type { RunEvent } from "./events.js";
 import type { JournalEntry } from "./journal.js";
 import { Saving, type SavingResult } from "./saving.js";
+import { type CheckpointSchedule, optimalIntervalMs } from "./schedule.js";
 
 export interface CheckpointsOptions {
   readonly store: CheckpointStore;
   /** state.json of a step. */
   readonly describeState: (step: number) => object;
   readonly lastStep: number | null;
+  readonly schedule: CheckpointSchedule;
   readonly now: () => number;
   readonly record: (entry: JournalEntry) => void;
   readonly onEvent: (event: RunEvent) => void;
@@ -20,15 +22,52 @@ export interface CheckpointsOptions {
   readonly onEnd: (result: SavingResult) => void;
 }
 
+export interface CheckpointPlace {
+  readonly step: number;
+  readonly generation: number;
+  readonly worldSize: number;
+  /** Of the last committed step: which checkpoints are the best is told by them. */
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
 export class Checkpoints {
   readonly #options: CheckpointsOptions;
   #current: Saving | null = null;
   #settled: Promise<unknown> = Promise.resolve();
   #lastStep: number | null;
+  readonly #startedAtMs: number;
+  #begunAtMs: number;
+  #numFailures = 0;
+  #saves = { count: 0, totalMs: 0 };
 
   constructor(options: CheckpointsOptions) {
     this.#options = options;
     this.#lastStep = options.lastStep;
+    this.#startedAtMs = options.now();
+    this.#begunAtMs = this.#startedAtMs;
+  }
+
+  /** Whether the state before this step should be saved. */
+  isDue(step: number): boolean {
+    const { schedule, now } = this.#options;
+    if (schedule.everySteps !== "auto") return step % schedule.everySteps === 0;
+    const { count, totalMs } = this.#saves;
+    const measured = {
+      elapsedMs: now() - this.#startedAtMs,
+      numFailures: this.#numFailures,
+      saveMs: count === 0 ? null : totalMs / count,
+    };
+    return this.#current === null && now() - this.#begunAtMs >= optimalIntervalMs(measured, schedule);
+  }
+
+  /** A worker was lost. */
+  noteFailure(): void {
+    this.#numFailures++;
+  }
+
+  /** Whether some worker still owes its part. */
+  get isGathering(): boolean {
+    return this.#current?.isCollecting === true;
   }
 
   /** Step of the last whole checkpoint; null for none. */
@@ -42,15 +81,17 @@ export class Checkpoints {
   }
 
   /** Begins to gather the state before `step` from a generation's workers. One that is still incomplete is given up. */
-  begin({ step, generation, worldSize }: { step: number; generation: number; worldSize: number }): void {
+  begin({ step, generation, worldSize, metrics }: CheckpointPlace): void {
     const { store, describeState, now } = this.#options;
     this.abandon(`the checkpoint of step ${step} is due already`);
     const sinceMs = now();
+    this.#begunAtMs = sinceMs;
     const saving: Saving = new Saving({
       step,
       generation,
       worldSize,
       store,
+      metrics,
       state: describeState(step),
       after: this.#settled,
       onEnd: (result) => this.#ended(saving, result, now() - sinceMs),
@@ -117,6 +158,7 @@ export class Checkpoints {
     const { step } = saving;
     if (result.kind === "saved") {
       this.#lastStep = step;
+      this.#saves = { count: this.#saves.count + 1, totalMs: this.#saves.totalMs + ms };
       record({ event: "checkpoint", step, path: result.path, ms });
       onEvent({ kind: "checkpoint", step, path: result.path, ms });
     } else {

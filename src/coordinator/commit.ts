@@ -2,10 +2,12 @@
  * Whether a step counts: a pure decision on the ballots of one generation.
  *
  * A step commits when every rank voted for it, all from the same parameters, and their samples are the plan's batch exactly.
- * A lost peer makes it come again in a new generation; a number that is not finite, a broken engine, parameters that differ
- * or samples that are not the plan's stop the run, since trying again would give the same or hide a fault. The first fault
- * decides, without waiting for the other ballots: those ranks may be waiting for a peer that is gone.
+ * A lost peer makes it come again in a new generation; so does an engine that broke on one worker, which is let go. A number
+ * that is not finite, an engine that breaks on a second worker at the same step, parameters that differ or samples that are
+ * not the plan's stop the run, since trying again would give the same or hide a fault. The first fault decides, without
+ * waiting for the other ballots: those ranks may be waiting for a peer that is gone.
  */
+import type { ErrorCode } from "../util/error.js";
 import type { BallotMessage } from "../wire/messages.js";
 
 export interface CommitState {
@@ -20,12 +22,15 @@ export interface CommitState {
   readonly numSteps: number;
   /** A person asked the run to end. */
   readonly stopAsked: string | null;
-  /** Newcomers wait for a checkpoint. */
+  /** One is due after this step, or something waits for one. */
   readonly checkpointAsked: boolean;
+  /** Workers that were let go because their engine failed at this very step. */
+  readonly engineFaults: number;
+  /** Whether enough workers are left without one of these. */
+  readonly canSpareOne: boolean;
 }
 
 export interface CommitOptions {
-  readonly checkpointEverySteps: number;
   readonly maxRetries: number;
 }
 
@@ -39,7 +44,9 @@ export type CommitDecision =
       readonly next: "goOn" | "finish" | "stop";
     }
   | { readonly kind: "retry" }
-  | { readonly kind: "fail" };
+  /** The step comes again without this rank. */
+  | { readonly kind: "evict"; readonly rank: number }
+  | { readonly kind: "fail"; readonly code: ErrorCode };
 
 /** @returns the verdict on the step under way, and why. */
 export function decideCommit(state: CommitState, options: CommitOptions): [CommitDecision, string] {
@@ -47,13 +54,16 @@ export function decideCommit(state: CommitState, options: CommitOptions): [Commi
   const where = (rank: number): string => `rank ${rank}, step ${state.step}`;
   for (const [rank, ballot] of ballots) {
     if (ballot.ok || ballot.fault === "collective") continue;
-    return [{ kind: "fail" }, `${where(rank)}: ${ballot.reason || ballot.fault}`];
+    const reason = `${where(rank)}: ${ballot.reason || ballot.fault}`;
+    if (ballot.fault === "non-finite") return [{ kind: "fail", code: "DIVERGED" }, reason];
+    if (ballot.fault === "engine" && state.canSpareOne && state.engineFaults === 0) return [{ kind: "evict", rank }, reason];
+    return [{ kind: "fail", code: "ENGINE" }, state.engineFaults === 0 ? reason : `${reason}, and on another worker before`];
   }
   for (const [rank, ballot] of ballots) {
     if (ballot.ok) continue;
     const reason = `${where(rank)}: the sum over the workers was not finished (${ballot.reason || "no reason given"})`;
     if (state.retriesSoFar < options.maxRetries) return [{ kind: "retry" }, reason];
-    return [{ kind: "fail" }, `${reason}, for the ${state.retriesSoFar + 1}th time in a row`];
+    return [{ kind: "fail", code: "NETWORK" }, `${reason}, for the ${state.retriesSoFar + 1}th time in a row`];
   }
   const [first] = ballots;
   if (first === undefined || ballots.length < state.worldSize)
@@ -61,20 +71,19 @@ export function decideCommit(state: CommitState, options: CommitOptions): [Commi
   for (const [rank, ballot] of ballots) {
     if (ballot.checksum === first[1].checksum) continue;
     return [
-      { kind: "fail" },
+      { kind: "fail", code: "ENGINE" },
       `step ${state.step}: parameters differ between workers: checksum ${hex(first[1].checksum)} on rank ${first[0]}, ${hex(ballot.checksum)} on rank ${rank}`,
     ];
   }
   const strayed = compareToPlan(ballots, state.batch);
-  if (strayed !== null) return [{ kind: "fail" }, `step ${state.step}: ${strayed}`];
+  if (strayed !== null) return [{ kind: "fail", code: "PROTOCOL" }, `step ${state.step}: ${strayed}`];
 
   const done = state.step + 1;
   const everyone = `all ${state.worldSize} voted for it`;
   if (done >= state.numSteps)
     return [{ kind: "commit", checkpoint: true, next: "finish" }, `${everyone}; all ${state.numSteps} steps are done`];
   if (state.stopAsked !== null) return [{ kind: "commit", checkpoint: true, next: "stop" }, `${everyone}; stop asked: ${state.stopAsked}`];
-  const checkpoint = state.checkpointAsked || done % options.checkpointEverySteps === 0;
-  return [{ kind: "commit", checkpoint, next: "goOn" }, everyone];
+  return [{ kind: "commit", checkpoint: state.checkpointAsked, next: "goOn" }, everyone];
 }
 
 /** Exactly once: the ballots' samples, by rank, must be the batch. @returns what differs, or null. */

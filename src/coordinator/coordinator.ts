@@ -13,16 +13,18 @@ import { createPlan, numSteps as stepsOf } from "../data/plan.js";
 import type { SampleSource } from "../data/samples.js";
 import { createObjective } from "../objective/objective.js";
 import { isGuarded } from "../train/guard/policy.js";
+import type { ErrorCode } from "../util/error.js";
 import type { RunStatus } from "../wire/messages.js";
 import type { MetricSink, Outcome, RunEvent } from "./events.js";
 import { alarmsOf, condemnedCheckpoints, Guarding } from "./guarding.js";
-import { openJournal, readJournal } from "./journal.js";
+import { type Journal, openJournal, readJournal } from "./journal.js";
 import { logEvent } from "./log-event.js";
 import { openMetricsLog } from "./metrics-log.js";
 import type { DatasetFiles } from "./rpc/dataset-file.js";
 import { Run } from "./run.js";
 import { startServer } from "./server.js";
-import { NEW_RUN, whereItStands } from "./standing.js";
+import type { Slices } from "./speeds.js";
+import { newRun, type Start, whereItStands } from "./standing.js";
 
 export interface CoordinatorOptions {
   readonly config: Config;
@@ -36,15 +38,22 @@ export interface CoordinatorOptions {
   readonly store: CheckpointStore;
   /** host:port. Default: loopback, any free port. */
   readonly listen?: string;
+  /** The start waits for so many. */
   readonly workers: number;
   /** Fewer than these are not enough to go on. Default 1. */
   readonly minWorkers?: number;
+  /** More than these wait as spares. Default: no limit. */
+  readonly maxWorkers?: number;
+  /** Whether slices follow the workers' measured speed. Default: equal. */
+  readonly slices?: Slices;
   /** Go on from the last whole checkpoint of the run folder, if there is one. */
   readonly resume: boolean;
   readonly log: Logger;
   readonly sinks?: readonly MetricSink[];
   readonly timeouts?: Partial<CoordinatorTimeouts>;
   readonly now?: () => number;
+  /** Stands between the run and its journal; for tests that end this process at a chosen line. */
+  readonly wrapJournal?: (journal: Journal) => Journal;
 }
 
 export interface CoordinatorTimeouts {
@@ -58,6 +67,14 @@ export interface CoordinatorTimeouts {
   readonly silenceMs: number;
   /** How long workers may take to say goodbye. Default 10 s. */
   readonly goodbyeMs: number;
+  /** How long workers of the run's last generation are waited for when it is taken up again. Default 0. */
+  readonly returnMs: number;
+  /** No phase of a worker's step is too long before this. Default 60 s. */
+  readonly hangMs: number;
+  /** For the first step of a generation and for its forming. Default 10 minutes. */
+  readonly hangFirstMs: number;
+  /** How long the last checkpoint may take. Default 5 minutes. */
+  readonly closeMs: number;
 }
 
 export interface Coordinator {
@@ -72,15 +89,19 @@ export interface Coordinator {
   /** Settles when all is written and closed. */
   readonly finished: Promise<Outcome>;
   status(): RunStatus;
-  /** Ends the run after the step under way and a checkpoint. */
-  stop(reason: string): void;
+  /** Ends the run after the step under way and a checkpoint. `TERMINATED`: its workers wait for another coordinator. */
+  stop(reason: string, code?: ErrorCode): void;
   /** Ends the run now. */
   abort(reason: string): void;
   /** Ends the run now, as failed: what it needs outside this process is gone. */
-  fail(reason: string): void;
+  fail(reason: string, code?: ErrorCode): void;
+  /** Ends without a word or a line: another process leads the run. */
+  depose(reason: string): void;
 }
 
 const TICK_MS = 200;
+/** Expected before a worker was lost: with it, the interval of automatic checkpoints begins long. */
+const PRIOR_MTBF_MS = 6 * 3_600_000;
 
 const DEFAULT_TIMEOUTS: CoordinatorTimeouts = {
   joinMs: 60_000,
@@ -88,7 +109,14 @@ const DEFAULT_TIMEOUTS: CoordinatorTimeouts = {
   heartbeatMs: 1_000,
   silenceMs: 15_000,
   goodbyeMs: 10_000,
+  returnMs: 0,
+  hangMs: 60_000,
+  hangFirstMs: 600_000,
+  closeMs: 300_000,
 };
+
+/** A phase may take so many times a worker's longest step before it counts as hung. */
+const HANG_FACTOR = 10;
 
 /**
  * Starts a coordinator.
@@ -109,13 +137,15 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const { lines } = options.resume ? await readJournal(runFolder) : { lines: [] };
   const condemned = condemnedCheckpoints(lines);
   if (condemned.length > 0) await options.store.discard(condemned, "the stability guard went back before it");
-  const start = options.resume ? await whereItStands(options, dataset) : NEW_RUN;
+  const start = options.resume ? await whereItStands(options, dataset) : newRun();
   const runId = start.runId ?? newRunId(config.name, now());
-  const startStep = start.checkpointStep ?? 0;
+  const startStep = start.step;
+  const term = start.term + 1;
 
-  const journal = await openJournal(runFolder, () => new Date(now()));
-  const metricsLog = await openMetricsLog(runFolder, startStep);
-  const sinks = new Set<MetricSink>([metricsLog, ...(options.sinks ?? [])]);
+  const file = openJournal(runFolder, () => new Date(now()));
+  const journal = options.wrapJournal?.(file) ?? file;
+  const metricsLog = openMetricsLog(runFolder, startStep);
+  const sinks = new Set<MetricSink>(options.sinks ?? []);
   const events = new EventEmitter<{ event: [RunEvent] }>();
   let end: (outcome: Outcome) => void = () => {};
   const ended = new Promise<Outcome>((resolve) => {
@@ -128,7 +158,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       const { kind: _, ids: __, checksum: ___, ...record } = event;
       for (const sink of sinks) void writeTo(sink, record);
     } else if (event.kind === "generation" && event.step < lastStep) {
-      metricsLog.rewind(event.step).catch((error: Error) => run.fail(`metrics can't be written: ${error.message}`));
+      metricsLog.rewind(event.step);
     }
     if (event.kind === "commit") lastStep = event.step + 1;
     else if (event.kind === "generation") lastStep = event.step;
@@ -154,26 +184,34 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     membership: {
       expectedWorkers: options.workers,
       minWorkers: options.minWorkers ?? 1,
+      maxWorkers: options.maxWorkers ?? Number.POSITIVE_INFINITY,
       joinTimeoutMs: timeouts.joinMs,
       rejoinTimeoutMs: timeouts.rejoinMs,
       heartbeatTimeoutMs: timeouts.silenceMs,
     },
-    commit: { checkpointEverySteps: config.checkpoint.everySteps, maxRetries: 5 },
+    commit: { maxRetries: 5 },
+    hang: { factor: HANG_FACTOR, floorMs: timeouts.hangMs, firstMs: timeouts.hangFirstMs },
+    checkpoints: { everySteps: config.checkpoint.everySteps, priorMtbfMs: PRIOR_MTBF_MS },
+    slices: options.slices ?? "equal",
+    returnTimeoutMs: start.members.length > 0 ? timeouts.returnMs : 0,
+    closeTimeoutMs: timeouts.closeMs,
     start,
     guard: isGuarded(config) ? new Guarding({ policy: config.guard, every: config.sampler.every, alarms: alarmsOf(lines) }) : null,
     journal,
+    writeFigures: (record) => metricsLog.write(record),
     store: options.store,
     describeState: (step) => ({ runId, step, epoch: step / createPlan(planOptions).stepsPerEpoch, numSteps, dataset, config }),
     now,
     onEvent,
   });
-  const reason = startStep > 0 ? `goes on from the checkpoint of step ${startStep}` : "a new run";
-  await journal.append({ event: "start", runId, config: sha256(JSON.stringify(config)), dataset, numSteps, step: startStep, reason });
+  const reason = describeStart(start);
+  journal.append({ event: "start", runId, config: sha256(JSON.stringify(config)), dataset, numSteps, step: startStep, term, reason });
 
   const closeFiles = async (): Promise<void> => {
     for (const sink of sinks)
       await sink.close().catch((error: Error) => log.error({ err: error }, "a sink of metrics could not be closed"));
-    await journal[Symbol.asyncDispose]();
+    metricsLog.close();
+    journal.close();
   };
   const server = await startServer({
     listen: options.listen ?? "127.0.0.1:0",
@@ -183,6 +221,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       configJson: JSON.stringify(config),
       manifestJson: JSON.stringify(options.manifest),
       heartbeatMs: timeouts.heartbeatMs,
+      term,
     },
     samples: { source, plan: createPlan(planOptions), numSteps, sliceWeights: (generation) => run.sliceWeights(generation) },
     files: options.files ?? {},
@@ -213,10 +252,17 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     events,
     finished,
     status: () => run.status(),
-    stop: (why) => run.requestStop(why),
+    stop: (why, code) => run.requestStop(why, code),
     abort: (why) => run.abort(why),
-    fail: (why) => run.fail(why),
+    fail: (why, code) => run.fail(why, code),
+    depose: (why) => run.depose(why),
   };
+}
+
+function describeStart({ step, checkpointStep, term }: Start): string {
+  if (term === 0 && step === 0) return "a new run";
+  const saved = checkpointStep === null ? "no checkpoint" : `the last checkpoint of step ${checkpointStep}`;
+  return `coordinator ${term + 1} of the run: ${step} steps are committed, ${saved}`;
 }
 
 function newRunId(name: string, nowMs: number): string {

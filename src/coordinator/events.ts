@@ -2,6 +2,7 @@
  * What a run tells whoever watches it: the terminal, TensorBoard, a dashboard, tests. A sink is told after the fact and can
  * change nothing; one that fails is logged and left out, never the run's end.
  */
+import type { ErrorCode } from "../util/error.js";
 
 export type RunEvent =
   | {
@@ -37,6 +38,8 @@ export interface StepRecord {
 export interface Outcome {
   readonly kind: "finished" | "asked" | "failed";
   readonly reason: string;
+  /** What kind of failure, or TERMINATED where a signal asked; null where there is nothing to add. */
+  readonly code: ErrorCode | null;
   /** Committed steps. */
   readonly step: number;
   /** Of the last whole checkpoint; null for none. */

@@ -2,15 +2,19 @@
  * The journal of a run: one JSON object a line, appended, never changed. It says who was a member, which generations began,
  * which steps were committed and which checkpoints saved, each with the reason.
  *
- * A crash may tear the last line only; reading back drops it, and the next append begins on a fresh line. What recovery
- * depends on (generations, checkpoints, the end) is on the medium before `append` resolves; commits and the like are in the
- * order of the file and follow with the next of those.
+ * It is written ahead: `append` returns when the system has the line, and only then is anybody told what it says. So a
+ * coordinator that is killed at any moment has told nothing that its successor can't read. What must outlive a power loss as
+ * well (generations, checkpoints, the end) is on the medium when `append` returns; commits follow within about a second,
+ * and workers can tell of those that a power loss took.
+ * A crash may tear the last line only; reading back drops it, and the next append begins on a fresh line.
  */
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Adjustment } from "../config/adjustment.js";
 import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
+import type { SlowWorker } from "./speeds.js";
 
 export type JournalEntry =
   | {
@@ -20,6 +24,8 @@ export type JournalEntry =
       readonly dataset: string;
       readonly numSteps: number;
       readonly step: number;
+      /** Counts the coordinators of the run. */
+      readonly term?: number;
       readonly reason: string;
     }
   | { readonly event: "join"; readonly worker: string; readonly incarnation: string; readonly engine: string }
@@ -29,10 +35,23 @@ export type JournalEntry =
       readonly generation: number;
       readonly step: number;
       readonly workers: readonly string[];
+      /** The same, by process. */
+      readonly members?: readonly string[];
+      /** `keep`: some worker holds the state, and those who don't take it from one. */
       readonly restore: "fresh" | "checkpoint" | "keep";
-      /** With `keep` after a change of ranks: chains that stay and that start anew. */
-      readonly chains?: { readonly kept: number; readonly startedAnew: number };
       readonly reason: string;
+    }
+  /** What became of the chains, by position, when a generation with other ranks had formed. */
+  | {
+      readonly event: "chains";
+      readonly generation: number;
+      readonly kept: number;
+      /** From the worker that had them. */
+      readonly moved: number;
+      /** From the checkpoint of this step, since no worker has them any more. */
+      readonly restored: number;
+      readonly checkpointStep: number | null;
+      readonly startedAnew: number;
     }
   /** `ids` is the CRC-32 of the batch's sample ids; `checksum` is of the parameters that the step was computed from. */
   | {
@@ -42,8 +61,11 @@ export type JournalEntry =
       readonly samples: number;
       readonly ids: string;
       readonly checksum: string;
+      /** Told by this worker to a coordinator whose journal had lost it. */
+      readonly toldBy?: string;
     }
   | { readonly event: "retry"; readonly generation: number; readonly step: number; readonly reason: string }
+  | ({ readonly event: "slow"; readonly step: number } & SlowWorker)
   | { readonly event: "checkpoint"; readonly step: number; readonly path: string; readonly ms: number }
   | { readonly event: "checkpointFailed"; readonly step: number; readonly reason: string }
   | { readonly event: "checkpointDeleted"; readonly step: number; readonly reason: string }
@@ -56,15 +78,28 @@ export type JournalEntry =
       readonly restoredStep: number;
       readonly adjustment: Adjustment;
     }
-  | { readonly event: "end"; readonly outcome: "finished" | "asked" | "failed"; readonly step: number; readonly reason: string };
+  | {
+      readonly event: "end";
+      readonly outcome: "finished" | "asked" | "failed";
+      readonly step: number;
+      readonly code?: string;
+      readonly reason: string;
+    };
 
 export type JournalLine = JournalEntry & { readonly time: string };
 
 /** The line of a committed step. */
-export function commitEntry(commit: { generation: number; step: number; ids: Uint32Array; checksum: bigint }): JournalEntry {
-  const { generation, step, ids, checksum } = commit;
+export function commitEntry(commit: {
+  generation: number;
+  step: number;
+  ids: Uint32Array;
+  checksum: bigint;
+  toldBy?: string;
+}): JournalEntry {
+  const { generation, step, ids, checksum, toldBy } = commit;
   const digest = crc32(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
-  return { event: "commit", generation, step, samples: ids.length, ids: hex(digest, 8), checksum: hex(checksum, 16) };
+  const entry = { event: "commit", generation, step, samples: ids.length, ids: hex(digest, 8), checksum: hex(checksum, 16) } as const;
+  return toldBy === undefined ? entry : { ...entry, toldBy };
 }
 
 function hex(value: number | bigint, width: number): string {
@@ -73,32 +108,43 @@ function hex(value: number | bigint, width: number): string {
 
 const DURABLE: ReadonlySet<JournalEntry["event"]> = new Set(["start", "generation", "checkpoint", "alarm", "end"]);
 
-export interface Journal extends AsyncDisposable {
-  /** Lines are written in the order of the calls. Resolves when the line is written, and for important ones when it is durable. */
-  append(entry: JournalEntry): Promise<void>;
+export interface Journal {
+  /** Lines are in the order of the calls. When it returns, a crash of this process can't lose the line. Throws where it can't be written. */
+  append(entry: JournalEntry): void;
+  close(): void;
 }
 
+/** How long a commit may take to be on the medium. */
+const SYNC_MS = 1_000;
+
 /** Opens a run's journal for appending; a line torn by a crash is closed off first. */
-export async function openJournal(runFolder: string, now: () => Date): Promise<Journal> {
-  const path = join(runFolder, "journal.jsonl");
-  const file = await open(path, "a+");
-  if (await endsInTornLine(file)) await file.write("\n");
-  let queue: Promise<void> = Promise.resolve();
+export function openJournal(runFolder: string, now: () => Date): Journal {
+  const file = openSync(join(runFolder, "journal.jsonl"), "a+");
+  if (endsInTornLine(file)) writeSync(file, "\n");
+  let timer: NodeJS.Timeout | undefined;
+  let syncing: Promise<void> | undefined;
+  const syncSoon = (): void => {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      syncing = new Promise((resolve) => fdatasync(file, () => resolve())); // a medium that fails shows at the next durable line
+    }, SYNC_MS).unref();
+  };
   return {
     append(entry) {
-      const line = `${JSON.stringify({ time: now().toISOString(), ...entry })}\n`;
-      const written = queue.then(async () => {
-        await file.write(line);
-        if (DURABLE.has(entry.event)) await file.sync();
-      });
-      queue = written.catch(() => {}); // the caller of this append hears of it; later lines are still tried
-      return written;
+      writeWhole(file, Buffer.from(`${JSON.stringify({ time: now().toISOString(), ...entry })}\n`));
+      if (DURABLE.has(entry.event)) fdatasyncSync(file);
+      else syncSoon();
     },
-    async [Symbol.asyncDispose]() {
-      await queue;
-      await file.close();
+    close() {
+      clearTimeout(timer);
+      fdatasyncSync(file);
+      void Promise.resolve(syncing).then(() => closeSync(file));
     },
   };
+}
+
+function writeWhole(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
 }
 
 /** A journal in memory, for dry runs and tests. */
@@ -106,10 +152,10 @@ export function createMemoryJournal(now: () => Date = () => new Date(0)): Journa
   const lines: JournalLine[] = [];
   return {
     lines,
-    async append(entry) {
+    append(entry) {
       lines.push({ time: now().toISOString(), ...entry });
     },
-    async [Symbol.asyncDispose]() {},
+    close() {},
   };
 }
 
@@ -148,9 +194,10 @@ export async function readJournal(runFolder: string): Promise<{ lines: JournalLi
   return { lines, numTorn };
 }
 
-async function endsInTornLine(file: FileHandle): Promise<boolean> {
-  const { size } = await file.stat();
+function endsInTornLine(file: number): boolean {
+  const { size } = fstatSync(file);
   if (size === 0) return false;
-  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
-  return buffer[0] !== 0x0a;
+  const last = Buffer.alloc(1);
+  readSync(file, last, 0, 1, size - 1);
+  return last[0] !== 0x0a;
 }

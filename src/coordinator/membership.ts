@@ -2,8 +2,9 @@
  * Who belongs to the run, and when a new generation begins: a pure decision of (now, state, options), with no clock, socket
  * or timer in it. The reason is a sentence for the journal and for `isoerg status`.
  *
- * The first generation waits for all expected workers, or for the minimum once the join timeout is over. After that a loss
- * begins a new generation at once, and a newcomer is admitted at the next checkpoint, from which it (and everyone) starts.
+ * The first generation waits for all expected workers, or for the minimum once the join timeout is over; a run that was taken
+ * up again also waits a while for those who may still hold its state. After that a loss begins a new generation at once;
+ * newcomers and workers that want to leave are looked after when the step under way is done.
  * Follows torchft's quorum_compute in form: decide here, act elsewhere.
  */
 
@@ -15,13 +16,17 @@ export interface Candidate {
   readonly joinedAtMs: number;
   /** When anything was last heard from it. */
   readonly heardAtMs: number;
+  /** It was told to terminate, and waits to be released. */
+  readonly isRetiring: boolean;
 }
 
 export interface MembershipState {
   /** In the order of joining. A second process of one worker id stands after the first. */
   readonly candidates: readonly Candidate[];
-  /** Incarnations by rank; null before the first generation. */
+  /** Incarnations by rank; null before the first generation of this coordinator. */
   readonly members: readonly string[] | null;
+  /** Those of the generation before this coordinator that are not back yet, and until when they are waited for. */
+  readonly awaited: { readonly workers: readonly string[]; readonly numBack: number; readonly untilMs: number };
   /** Since when there were too few workers; null when there are enough. */
   readonly belowMinimumSinceMs: number | null;
   /** Whether the present generation must be replaced even if nobody came or went (a collective failed). */
@@ -31,6 +36,8 @@ export interface MembershipState {
 export interface MembershipOptions {
   readonly expectedWorkers: number;
   readonly minWorkers: number;
+  /** More than these wait as spares. */
+  readonly maxWorkers: number;
   /** How long the first generation waits for the expected number. */
   readonly joinTimeoutMs: number;
   /** How long a run that lost workers waits to have the minimum again. */
@@ -40,11 +47,13 @@ export interface MembershipOptions {
 }
 
 export type MembershipDecision =
-  /** End these sessions first; the decision comes again without them. */
-  | { readonly kind: "drop"; readonly incarnations: readonly string[] }
+  /** End these sessions first; the decision comes again without them. `fenced`: another process has their place. */
+  | { readonly kind: "drop"; readonly incarnations: readonly string[]; readonly fenced: boolean }
   | { readonly kind: "begin"; readonly members: readonly string[] }
-  /** Newcomers wait: save a checkpoint after the step under way, then begin. */
-  | { readonly kind: "admit"; readonly newcomers: readonly string[] }
+  /** Begin when the step under way is done: nothing is broken, somebody wants in or out. */
+  | { readonly kind: "regroup" }
+  /** Who wants to leave is needed: save, after the step under way if it can be finished, then let them go. */
+  | { readonly kind: "saveAndRelease" }
   | { readonly kind: "stay" }
   | { readonly kind: "wait" }
   | { readonly kind: "giveUp" };
@@ -54,14 +63,14 @@ export function decideMembership(nowMs: number, state: MembershipState, options:
   const fenced = fencedBySuccessor(state.candidates);
   if (fenced.length > 0) {
     return [
-      { kind: "drop", incarnations: fenced.map((c) => c.incarnation) },
+      { kind: "drop", incarnations: fenced.map((c) => c.incarnation), fenced: true },
       `${names(fenced)}: another process of the same name joined later`,
     ];
   }
   const silent = state.candidates.filter((c) => nowMs - c.heardAtMs > options.heartbeatTimeoutMs);
   if (silent.length > 0) {
     return [
-      { kind: "drop", incarnations: silent.map((c) => c.incarnation) },
+      { kind: "drop", incarnations: silent.map((c) => c.incarnation), fenced: false },
       `${names(silent)}: silent for more than ${seconds(options.heartbeatTimeoutMs)}`,
     ];
   }
@@ -69,10 +78,16 @@ export function decideMembership(nowMs: number, state: MembershipState, options:
 }
 
 function decideFirst(nowMs: number, state: MembershipState, options: MembershipOptions): [MembershipDecision, string] {
-  const { candidates } = state;
+  const { awaited } = state;
+  const candidates = staying(state);
   const here = `${candidates.length} of ${options.expectedWorkers} workers are here`;
-  const begin: MembershipDecision = { kind: "begin", members: ranked(candidates, []) };
+  const begin: MembershipDecision = { kind: "begin", members: chosen(candidates, [], options) };
+  if (awaited.workers.length > 0 && nowMs < awaited.untilMs) {
+    return [{ kind: "wait" }, `${here}; ${awaited.workers.join(", ")} may still hold the run's state`];
+  }
   if (candidates.length >= options.expectedWorkers) return [begin, here];
+  if (awaited.numBack > 0 && awaited.workers.length === 0 && candidates.length >= options.minWorkers)
+    return [begin, `all ${awaited.numBack} workers of the last generation are back`];
   const waitedMs = nowMs - (state.belowMinimumSinceMs ?? nowMs);
   if (waitedMs < options.joinTimeoutMs) return [{ kind: "wait" }, here];
   if (candidates.length >= options.minWorkers)
@@ -86,31 +101,39 @@ function decideNext(
   members: readonly string[],
   options: MembershipOptions,
 ): [MembershipDecision, string] {
-  const { candidates } = state;
-  const present = new Set(candidates.map((c) => c.incarnation));
+  const candidates = staying(state);
+  const present = new Set(state.candidates.map((c) => c.incarnation));
   const lost = members.filter((incarnation) => !present.has(incarnation));
-  const newcomers = candidates.filter((c) => !members.includes(c.incarnation));
+  const retiring = state.candidates.filter((c) => c.isRetiring);
   if (candidates.length < options.minWorkers) {
+    if (retiring.length > 0) return [{ kind: "saveAndRelease" }, `${names(retiring)} leave, and the minimum is ${options.minWorkers}`];
     const waitedMs = nowMs - (state.belowMinimumSinceMs ?? nowMs);
     const few = `${candidates.length} workers are left and the minimum is ${options.minWorkers}`;
     return waitedMs < options.rejoinTimeoutMs
       ? [{ kind: "wait" }, few]
       : [{ kind: "giveUp" }, `${few}, after a wait of ${seconds(options.rejoinTimeoutMs)}`];
   }
-  if (lost.length > 0) {
-    return [
-      { kind: "begin", members: ranked(candidates, members) },
-      `${lost.length} of ${members.length} workers gone, ${candidates.length} to go on`,
-    ];
-  }
-  if (state.broken !== null) return [{ kind: "begin", members: ranked(candidates, members) }, state.broken];
-  if (newcomers.length > 0) {
-    return [
-      { kind: "admit", newcomers: newcomers.map((c) => c.incarnation) },
-      `${names(newcomers)} wait to be let in at the next checkpoint`,
-    ];
-  }
-  return [{ kind: "stay" }, `all ${members.length} members are here`];
+  const begin: MembershipDecision = { kind: "begin", members: chosen(candidates, members, options) };
+  if (lost.length > 0) return [begin, `${lost.length} of ${members.length} workers gone, ${candidates.length} to go on`];
+  if (state.broken !== null) return [begin, state.broken];
+  const leaving = retiring.filter((c) => members.includes(c.incarnation));
+  if (leaving.length > 0) return [{ kind: "regroup" }, `${names(leaving)} leave in order after this step`];
+  const newcomers = candidates.filter((c) => !members.includes(c.incarnation));
+  if (newcomers.length > 0 && members.length < options.maxWorkers)
+    return [{ kind: "regroup" }, `${names(newcomers)} are let in after this step`];
+  const spare = newcomers.length === 0 ? "" : `; ${newcomers.length} more wait, the maximum is ${options.maxWorkers}`;
+  return [{ kind: "stay" }, `all ${members.length} members are here${spare}`];
+}
+
+function staying(state: MembershipState): Candidate[] {
+  return state.candidates.filter((c) => !c.isRetiring);
+}
+
+/** Members before newcomers, in the order of joining, as many as may be; then by rank. */
+function chosen(candidates: readonly Candidate[], members: readonly string[], { maxWorkers }: MembershipOptions): string[] {
+  const first = candidates.filter((c) => members.includes(c.incarnation));
+  const then = candidates.filter((c) => !members.includes(c.incarnation));
+  return ranked([...first, ...then].slice(0, Math.max(maxWorkers, 1)), members);
 }
 
 /** Members keep their order, so that most positions stay where they are; newcomers follow, by name. */

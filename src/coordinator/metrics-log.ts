@@ -2,51 +2,52 @@
  * metrics.jsonl: one line for each committed step, in their order. When a run goes back to a checkpoint, the lines of the
  * steps that were taken back are cut off, so that a reader finds each step once.
  */
-import { open, readFile, rename, writeFile } from "node:fs/promises";
+import { closeSync, openSync, readFileSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import type { MetricSink, StepRecord } from "./events.js";
+import type { StepRecord } from "./events.js";
 
-export interface MetricsLog extends MetricSink {
+export interface MetricsLog {
+  /** Done when it returns, so that the journal never has a step whose figures are missing. */
+  write(record: StepRecord): void;
   /** Forgets steps from this one on. */
-  rewind(step: number): Promise<void>;
+  rewind(step: number): void;
+  close(): void;
 }
 
 /** Opens a run's metrics for appending, without any line of `fromStep` or later. */
-export async function openMetricsLog(runFolder: string, fromStep: number): Promise<MetricsLog> {
+export function openMetricsLog(runFolder: string, fromStep: number): MetricsLog {
   const path = join(runFolder, "metrics.jsonl");
-  await cut(path, fromStep);
-  let file = await open(path, "a");
-  let queue: Promise<void> = Promise.resolve();
-  const enqueue = (work: () => Promise<void>): Promise<void> => {
-    const done = queue.then(work);
-    queue = done.catch(() => {});
-    return done;
-  };
+  cut(path, fromStep);
+  let file = openSync(path, "a");
   return {
-    write: (record) => enqueue(async () => void (await file.write(`${JSON.stringify(record)}\n`))),
-    rewind: (step) =>
-      enqueue(async () => {
-        await file.close();
-        await cut(path, step);
-        file = await open(path, "a");
-      }),
-    async close() {
-      await queue;
-      await file.close();
+    write(record) {
+      writeSync(file, `${JSON.stringify(record)}\n`);
     },
+    rewind(step) {
+      closeSync(file);
+      cut(path, step);
+      file = openSync(path, "a");
+    },
+    close: () => closeSync(file),
   };
 }
 
-async function cut(path: string, fromStep: number): Promise<void> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
-    throw error;
-  });
+function cut(path: string, fromStep: number): void {
+  const text = readIfThere(path);
   const kept = text.split("\n").filter((line) => isBefore(line, fromStep));
   const next = kept.map((line) => `${line}\n`).join("");
   if (next === text) return;
-  await writeFile(`${path}.tmp`, next);
-  await rename(`${path}.tmp`, path);
+  writeFileSync(`${path}.tmp`, next);
+  renameSync(`${path}.tmp`, path);
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+    throw error;
+  }
 }
 
 /** A line torn by a crash belongs to no step. */

@@ -1,9 +1,9 @@
 /**
- * With which workers, from which step and from which state a generation starts: a pure decision.
+ * From which step and state a generation starts: a pure decision.
  *
- * Workers that hold the state of the first uncommitted step go on with it. One that does not needs a checkpoint of exactly
- * that step; without one it is left out, and let in when there is. If nobody holds the state any more, the run goes back to
- * its last checkpoint, or to the beginning.
+ * Workers that hold the state of the first uncommitted step keep it, and the others take it from one of them. If nobody holds
+ * that, the newest state that somebody has is the next best: a worker's that was cut off for a while, or the last
+ * checkpoint's; the steps after it are taken back. Without either the run begins again from its seed.
  */
 import type { Restore } from "../wire/messages.js";
 
@@ -12,37 +12,42 @@ export interface RestoreState {
   readonly step: number;
   /** Incarnations in the order of their ranks. */
   readonly members: readonly string[];
-  /** Which step's state each of them holds; null for none. */
+  /** Which step's state each of them holds, in the run's own lineage; null for none. */
   readonly holds: ReadonlyMap<string, number | null>;
-  /** Whether each of them had the same rank in a generation of the same size before. */
-  readonly sameRanks: boolean;
   /** The step of the last whole checkpoint; null for none. */
   readonly checkpointStep: number | null;
 }
 
 export interface RestorePlan {
-  readonly members: readonly string[];
   readonly step: number;
-  readonly restore: Restore;
+  /** `keep`: `holders` do, the others heal from them. The others of a generation all do the same. */
+  readonly restore: Exclude<Restore, "heal">;
+  readonly holders: readonly string[];
 }
 
 /** @returns how the generation starts, and why. */
-export function decideRestore(state: RestoreState): [RestorePlan, string] {
-  const { step, members, checkpointStep } = state;
-  const holders = members.filter((incarnation) => state.holds.get(incarnation) === step);
-  if (holders.length === members.length && (state.sameRanks || checkpointStep !== step)) {
-    return [{ members, step, restore: "keep" }, `every worker holds step ${step}`];
+export function decideRestore({ step, members, holds, checkpointStep }: RestoreState): [RestorePlan, string] {
+  const newest = Math.max(-1, ...members.map((incarnation) => holds.get(incarnation) ?? -1));
+  const saved = checkpointStep ?? 0;
+  if (newest >= 0 && newest >= saved) {
+    const holders = members.filter((incarnation) => holds.get(incarnation) === newest);
+    const others = members.length - holders.length;
+    const who =
+      others === 0
+        ? `every worker holds step ${newest}`
+        : `${holders.length} of ${members.length} workers hold step ${newest}, the others take it from them`;
+    return [{ step: newest, restore: "keep", holders }, `${who}${takenBack(newest, step)}`];
   }
-  if (checkpointStep === step) return [{ members, step, restore: "checkpoint" }, `everyone loads the checkpoint of step ${step}`];
-  if (holders.length > 0) {
-    return [
-      { members: holders, step, restore: "keep" },
-      `${holders.length} of ${members.length} workers hold step ${step} and go on; the others are let in at the next checkpoint`,
-    ];
+  const lost = takenBack(saved, step);
+  if (checkpointStep !== null) {
+    return [{ step: checkpointStep, restore: "checkpoint", holders: [] }, `everyone loads the checkpoint of step ${checkpointStep}${lost}`];
   }
-  const lost =
-    step > (checkpointStep ?? 0) ? `; the steps from there to ${step - 1} are taken back, since no worker holds their result` : "";
-  if (checkpointStep !== null)
-    return [{ members, step: checkpointStep, restore: "checkpoint" }, `everyone loads the checkpoint of step ${checkpointStep}${lost}`];
-  return [{ members, step: 0, restore: "fresh" }, `everyone starts from the seed${lost}`];
+  return [{ step: 0, restore: "fresh", holders: [] }, `everyone starts from the seed${lost}`];
+}
+
+function takenBack(to: number, step: number): string {
+  if (step <= to) return "";
+  return step - to === 1
+    ? `; step ${to} is taken back, since no worker holds its result`
+    : `; the steps from ${to} to ${step - 1} are taken back, since no worker holds their result`;
 }

@@ -2,26 +2,36 @@
  * The workers with an open session, as the run sees them: a port to speak to each, and what was last heard from it.
  * It keeps facts; what follows from them is decided in `membership.ts`.
  */
+import type { Range } from "../util/range.js";
 import type { Member, ToWorker } from "../wire/messages.js";
+import type { HeldState } from "./lineage.js";
 import type { Candidate } from "./membership.js";
 
 /** One worker's session, seen from the run: a gRPC stream, or an in-memory one in tests. */
 export interface WorkerPort {
   send(message: ToWorker): void;
   /** Ends the session; nothing is sent after it. */
-  close(reason: string): void;
+  close(): void;
 }
 
 export interface WorkerEntry extends Candidate {
   readonly engine: string;
+  readonly peerEndpoint: string;
   readonly port: WorkerPort;
   heardAtMs: number;
-  /** Which step's state it holds; null until it was ready once. */
-  holdsStep: number | null;
+  isRetiring: boolean;
+  /** The state that it holds; null until it was ready once, and while it takes over another one. */
+  holds: HeldState | null;
+  /** Positions whose chains it has; null where that is not known. */
+  rows: Range | null;
   phase: string;
+  /** When the phase began, by its heartbeats. */
+  phaseSinceMs: number;
   step: number;
   /** Of its last step: the time in its own phases. */
   stepMs: number;
+  /** The longest of its steps in this generation. */
+  longestStepMs: number;
 }
 
 export class Roster {
@@ -56,9 +66,11 @@ export class Roster {
   describe(members: readonly string[]): Member[] {
     const waiting = this.all().filter(({ incarnation }) => !members.includes(incarnation));
     const inOrder = [...members.flatMap((incarnation) => this.#workers.get(incarnation) ?? []), ...waiting];
+    const slowestMs = Math.max(0, ...inOrder.map(({ stepMs }) => stepMs));
     return inOrder.map(({ workerId, incarnation, engine, phase, step, stepMs }) => {
       const rank = members.indexOf(incarnation);
-      return { workerId, rank: Math.max(0, rank), engine, phase: rank < 0 ? "waiting to be let in" : phase, step, stepMs };
+      const share = slowestMs > 0 ? stepMs / slowestMs : 0;
+      return { workerId, rank: Math.max(0, rank), engine, phase: rank < 0 ? "waiting to be let in" : phase, step, stepMs, share };
     });
   }
 }

@@ -2,10 +2,14 @@
 import type { CheckpointStore } from "../checkpoint/store.js";
 import type { Plan } from "../data/plan.js";
 import type { CommitOptions } from "./commit.js";
-import type { RunEvent } from "./events.js";
+import type { RunEvent, StepRecord } from "./events.js";
 import type { Guarding } from "./guarding.js";
+import type { HangOptions } from "./hang.js";
 import type { Journal } from "./journal.js";
 import type { MembershipOptions } from "./membership.js";
+import type { CheckpointSchedule } from "./schedule.js";
+import type { Slices } from "./speeds.js";
+import type { Start } from "./standing.js";
 
 export interface RunOptions {
   readonly runId: string;
@@ -15,11 +19,20 @@ export interface RunOptions {
   readonly numChains: number;
   readonly membership: MembershipOptions;
   readonly commit: CommitOptions;
-  /** Where the run stands: 0 and null for a new one. Generations are numbered on from `generation`. */
-  readonly start: { readonly checkpointStep: number | null; readonly generation: number };
+  readonly hang: HangOptions;
+  readonly checkpoints: CheckpointSchedule;
+  readonly slices: Slices;
+  /** How long those who were in the run's last generation are waited for when it is taken up again. */
+  readonly returnTimeoutMs: number;
+  /** How long the last checkpoint may take. */
+  readonly closeTimeoutMs: number;
+  /** Where the run stands. Generations are numbered on from there. */
+  readonly start: Start;
   /** null: a run that goes astray is not taken back. */
   readonly guard?: Guarding | null;
   readonly journal: Journal;
+  /** Called before a step's commit is in the journal, and done when it returns. */
+  readonly writeFigures: (record: StepRecord) => void;
   readonly store: CheckpointStore;
   /** state.json of a checkpoint. */
   readonly describeState: (step: number) => object;

@@ -16,6 +16,7 @@ export interface SavingOptions {
   readonly generation: number;
   readonly worldSize: number;
   readonly store: CheckpointStore;
+  readonly metrics: Readonly<Record<string, number>>;
   /** state.json. */
   readonly state: object;
   /** Settles when an earlier save is done with the store. */
@@ -73,12 +74,16 @@ export class Saving {
     if (this.#state === "collecting") this.#end({ kind: "failed", reason });
   }
 
+  get isCollecting(): boolean {
+    return this.#state === "collecting";
+  }
+
   async #write(): Promise<void> {
-    const { step, store, state, after } = this.#options;
+    const { step, store, state, after, metrics } = this.#options;
     try {
       const content = this.#assembly.content(state);
       await after;
-      this.#end({ kind: "saved", path: await store.save(step, content) });
+      this.#end({ kind: "saved", path: await store.save(step, content, { metrics }) });
     } catch (cause) {
       this.#end({ kind: "failed", reason: (cause as Error).message, cause });
     }

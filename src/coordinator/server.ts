@@ -1,12 +1,8 @@
-/**
- * The coordinator's gRPC server: it listens, limits the size of what it takes, and hands each call to its handler in rpc/.
- * Plaintext, and on loopback unless another address is asked for.
- */
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+/** The coordinator's services, each call handed to its handler in rpc/. How it listens is `../wire/server.ts`'s business. */
 import type { CheckpointStore } from "../checkpoint/store.js";
-import { IsoergError } from "../util/error.js";
 import type { Welcome } from "../wire/messages.js";
-import { coordination, MAX_MESSAGE_BYTES, runControl } from "../wire/proto.js";
+import { coordination, runControl } from "../wire/proto.js";
+import { openServer, type RunningServer } from "../wire/server.js";
 import { statusHandler, stopHandler, watchHandler } from "./rpc/control.js";
 import { type DatasetFiles, datasetFileHandler } from "./rpc/dataset-file.js";
 import { type SamplesOptions, samplesHandler } from "./rpc/samples.js";
@@ -24,60 +20,19 @@ export interface ServerOptions {
   readonly store: CheckpointStore;
 }
 
-export interface RunningServer {
-  /** host:port that it listens on. */
-  readonly address: string;
-  /** Waits up to `graceMs` for calls under way, then ends them. */
-  close(graceMs: number): Promise<void>;
-}
-
 /** @throws IsoergError NETWORK when the address can't be listened on. */
-export async function startServer({ listen, run, welcome, samples, files, store }: ServerOptions): Promise<RunningServer> {
-  const server = new Server({
-    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-    "grpc.keepalive_time_ms": 10_000,
-    "grpc.keepalive_timeout_ms": 20_000,
-    "grpc.max_concurrent_streams": 1024,
-  });
-  server.addService(coordination, {
-    session: sessionHandler(run, welcome),
-    samples: samplesHandler(samples),
-    datasetFile: datasetFileHandler(files),
-    saveState: saveStateHandler(run),
-    loadState: loadStateHandler(store),
-  });
-  server.addService(runControl, { status: statusHandler(run), watch: watchHandler(run), stop: stopHandler(run) });
-  const port = await bind(server, listen);
-  return {
-    address: `${listen.slice(0, listen.lastIndexOf(":"))}:${port}`,
-    close: (graceMs) =>
-      new Promise((resolve) => {
-        const timer = setTimeout(() => server.forceShutdown(), graceMs);
-        server.tryShutdown(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      }),
-  };
-}
-
-function bind(server: Server, listen: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(listen, ServerCredentials.createInsecure(), (cause, port) => {
-      if (!cause) return resolve(port);
-      server.forceShutdown();
-      const inUse = cause.message.includes("EADDRINUSE");
-      reject(
-        new IsoergError(
-          "NETWORK",
-          inUse ? `port in use: another program listens on ${listen}` : `can't listen on ${listen}: ${cause.message}`,
-          {
-            hint: inUse ? "Choose another port, or port 0 for any that is free." : "Give an address of this machine as HOST:PORT.",
-            cause,
-          },
-        ),
-      );
-    });
-  });
+export function startServer({ listen, run, welcome, samples, files, store }: ServerOptions): Promise<RunningServer> {
+  return openServer(listen, [
+    {
+      definition: coordination,
+      handlers: {
+        session: sessionHandler(run, welcome),
+        samples: samplesHandler(samples),
+        datasetFile: datasetFileHandler(files),
+        saveState: saveStateHandler(run),
+        loadState: loadStateHandler(store),
+      },
+    },
+    { definition: runControl, handlers: { status: statusHandler(run), watch: watchHandler(run), stop: stopHandler(run) } },
+  ]);
 }

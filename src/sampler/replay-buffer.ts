@@ -60,6 +60,13 @@ export class ReplayBuffer {
     return this.#positions;
   }
 
+  /** Forgets all chains, and holds no position. */
+  clear(): void {
+    this.#positions = { from: 0, to: 0 };
+    this.#chains = new Float32Array(0);
+    this.#ages = new Int32Array(0);
+  }
+
   /** Takes over a range of positions: rows held already are kept, the others begin unused. Returns how many those are. */
   assign(positions: Range): number {
     const count = positions.to - positions.from;

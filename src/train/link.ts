@@ -25,8 +25,20 @@ export interface Assignment {
 }
 
 export type Turn =
-  /** Take this place. `state` is what to start from: parts of a checkpoint, "fresh" for the seed's initial state, "keep" for what the loop holds. */
-  | { readonly kind: "generation"; readonly assignment: Assignment; readonly state: "fresh" | "keep" | readonly StatePart[] }
+  /**
+   * Take this place. `state` is what to start from: parts of a checkpoint or of another worker, "fresh" for the seed's initial
+   * state, "keep" for what the loop holds. `chains` are rows of positions that came from elsewhere.
+   */
+  | {
+      readonly kind: "generation";
+      readonly assignment: Assignment;
+      readonly state: "fresh" | "keep" | readonly StatePart[];
+      readonly chains: readonly StatePart[];
+    }
+  /** Copy out what others may need, with `offer`: all of it, or the chains only. */
+  | { readonly kind: "offer"; readonly what: "everything" | "chains" }
+  /** Hand over this worker's part of a checkpoint now, with `save`. */
+  | { readonly kind: "save" }
   /** Compute this step on this slice of its global batch. The arrays are valid until the next turn. */
   | {
       readonly kind: "step";
@@ -81,6 +93,8 @@ export interface Link {
   vote(ballot: Ballot, meanwhile?: () => void): Verdict;
   /** Hands this worker's part of a checkpoint over; the data is copied before the call returns. */
   save(parts: readonly StatePart[]): void;
+  /** Hands over what an offer asked for; the data is copied before the call returns. */
+  offer(parts: readonly StatePart[]): void;
   /** Says what the loop is doing, for heartbeats and status. Cheap. */
   phase(name: string): void;
 }

@@ -74,9 +74,19 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
       state.dispose();
       return turn;
     }
+    if (turn.kind === "offer") {
+      link.offer(turn.what === "everything" ? state.save() : (buffer?.save() ?? []));
+      continue;
+    }
+    if (turn.kind === "save") {
+      link.save(state.save());
+      continue;
+    }
     if (turn.kind === "generation") {
+      if (turn.state !== "keep") buffer?.clear(); // what it holds is of another step
       buffer?.assign(turn.assignment.chains);
       if (typeof turn.state === "object") state.restore(turn.state);
+      buffer?.restore(turn.chains);
       link.ready(turn.assignment);
       continue;
     }

@@ -43,7 +43,7 @@ export function createSoloLink(options: SoloOptions): Link {
           chains: { from: 0, to: options.numChains },
           adjustment: options.adjustment ?? NO_ADJUSTMENT,
         };
-        return { kind: "generation", assignment, state: options.resume?.parts ?? "fresh" };
+        return { kind: "generation", assignment, state: options.resume?.parts ?? "fresh", chains: [] };
       }
       if (step >= numSteps || outcome.outcome === "failed") return outcome;
       const { epoch, ids } = plan.batchOf(step);
@@ -66,6 +66,7 @@ export function createSoloLink(options: SoloOptions): Link {
       return { commit: true, checkpoint, reason: "the only worker agrees" };
     },
     save: (parts) => options.onSave?.(step, parts),
+    offer() {},
     phase() {},
   };
 }

@@ -10,7 +10,18 @@ import { IsoergError } from "../util/error.js";
 type Raw = Readonly<Record<string, unknown>>;
 
 /** Counts and offsets: safe integers by contract. */
-const COUNTS = new Set(["step", "checkpointStep", "fromStep", "numSteps", "offset", "receivedBytes", "rowFrom", "rowTo"]);
+const COUNTS = new Set([
+  "step",
+  "holdsStep",
+  "pendingStep",
+  "checkpointStep",
+  "fromStep",
+  "numSteps",
+  "offset",
+  "receivedBytes",
+  "rowFrom",
+  "rowTo",
+]);
 const ENUM_PREFIX: Readonly<Record<string, string>> = { fault: "FAULT_", restore: "RESTORE_", outcome: "STOP_" };
 
 export interface Codec<T> {

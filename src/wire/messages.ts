@@ -15,6 +15,30 @@ export interface Hello {
   readonly incarnation: string;
   readonly engine: string;
   readonly protocol: number;
+  /** host:port of its Peer service. */
+  readonly peerEndpoint: string;
+  /** What it holds: the state before `holdsStep`, as of this generation; 0 for nothing. */
+  readonly holdsGeneration: number;
+  readonly holdsStep: number;
+  /** A ballot that it has heard no verdict on; 0 for none. */
+  readonly pendingGeneration: number;
+  readonly pendingStep: number;
+  /** Its last commits, oldest first. */
+  readonly commits: readonly Committed[];
+}
+
+export interface Committed {
+  readonly generation: number;
+  readonly step: number;
+  readonly checksum: bigint;
+}
+
+/** What became of the chains at a worker's positions when a generation began. */
+export interface ChainsAccount {
+  readonly chainsKept: number;
+  readonly chainsMoved: number;
+  readonly chainsRestored: number;
+  readonly chainsAnew: number;
 }
 
 export interface BallotMessage {
@@ -31,15 +55,15 @@ export interface BallotMessage {
 
 export type FromWorker =
   | ({ readonly kind: "hello" } & Hello)
-  | { readonly kind: "heartbeat"; readonly step: number; readonly phase: string }
+  | { readonly kind: "heartbeat"; readonly step: number; readonly phase: string; readonly phaseMs: number }
   | { readonly kind: "ringBound"; readonly generation: number; readonly endpoint: string }
-  | { readonly kind: "ready"; readonly generation: number; readonly step: number }
+  | ({ readonly kind: "ready"; readonly generation: number; readonly step: number } & ChainsAccount)
   | ({ readonly kind: "ballot" } & BallotMessage)
-  | { readonly kind: "leave"; readonly reason: string; readonly failed: boolean; readonly wish: boolean };
+  | { readonly kind: "leave"; readonly reason: string; readonly failed: boolean; readonly retire: boolean; readonly code: string };
 
 // ---- coordinator to worker ----
 
-export type Restore = "fresh" | "checkpoint" | "keep";
+export type Restore = "fresh" | "checkpoint" | "keep" | "heal";
 export type StopOutcome = "finished" | "asked" | "failed";
 
 export interface Welcome {
@@ -47,6 +71,8 @@ export interface Welcome {
   readonly configJson: string;
   readonly manifestJson: string;
   readonly heartbeatMs: number;
+  /** Counts the coordinators of this run. */
+  readonly term: number;
 }
 
 export interface GenerationMessage {
@@ -57,7 +83,18 @@ export interface GenerationMessage {
   readonly step: number;
   readonly restore: Restore;
   readonly checkpointStep: number;
+  readonly hasCheckpoint: boolean;
+  readonly give: "" | "chains" | "everything";
+  readonly donor: string;
+  readonly peers: readonly PeerPlace[];
   readonly adjustment: Adjustment;
+}
+
+/** Another worker, and the positions whose chains it is believed to have. */
+export interface PeerPlace {
+  readonly endpoint: string;
+  readonly rowFrom: number;
+  readonly rowTo: number;
 }
 
 export interface VerdictMessage {
@@ -74,7 +111,9 @@ export type ToWorker =
   | { readonly kind: "ringPeers"; readonly generation: number; readonly endpoints: readonly string[] }
   | { readonly kind: "proceed"; readonly generation: number; readonly step: number }
   | ({ readonly kind: "verdict" } & VerdictMessage)
-  | { readonly kind: "stop"; readonly outcome: StopOutcome; readonly reason: string };
+  | { readonly kind: "stop"; readonly outcome: StopOutcome; readonly reason: string; readonly code: string }
+  | { readonly kind: "save"; readonly generation: number; readonly step: number }
+  | { readonly kind: "release"; readonly generation: number; readonly step: number };
 
 // ---- samples ----
 
@@ -126,6 +165,13 @@ export interface SaveStateReply {
   readonly receivedBytes: number;
 }
 
+export interface FetchRequest {
+  readonly generation: number;
+  readonly files: readonly string[];
+  readonly rowFrom: number;
+  readonly rowTo: number;
+}
+
 export interface LoadStateRequest {
   readonly step: number;
   readonly files: readonly string[];
@@ -144,6 +190,8 @@ export interface Member {
   readonly phase: string;
   readonly step: number;
   readonly stepMs: number;
+  /** Of the step's time, in its own phases. */
+  readonly share: number;
 }
 
 export interface RunStatus {

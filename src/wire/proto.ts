@@ -10,6 +10,7 @@ import { packageRoot } from "../util/package.js";
 import { type Codec, plain, union } from "./codec.js";
 import type {
   DatasetFileRequest,
+  FetchRequest,
   FileBlock,
   FromWorker,
   LoadStateRequest,
@@ -24,7 +25,7 @@ import type {
 } from "./messages.js";
 
 /** Of the .proto files; a worker of another one is refused. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** No message is larger: blocks are about 1 MiB, and a Welcome holds a manifest. */
 export const MAX_MESSAGE_BYTES = 16 * 2 ** 20;
@@ -70,6 +71,10 @@ export const coordination = {
   datasetFile: method("Coordination", "DatasetFile", plain<DatasetFileRequest>(), plain<FileBlock>()),
   saveState: method("Coordination", "SaveState", plain<StateBlock>(), plain<SaveStateReply>()),
   loadState: method("Coordination", "LoadState", plain<LoadStateRequest>(), plain<StateBlock>()),
+} as const;
+
+export const peer = {
+  fetch: method("Peer", "Fetch", plain<FetchRequest>(), plain<StateBlock>()),
 } as const;
 
 export const runControl = {

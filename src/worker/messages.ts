@@ -15,9 +15,10 @@ export type ToLink =
   | { readonly kind: "finishSums" }
   | { readonly kind: "vote"; readonly ballot: Ballot }
   | { readonly kind: "save"; readonly parts: readonly StatePart[] }
+  | { readonly kind: "offer"; readonly parts: readonly StatePart[] }
   | { readonly kind: "phase"; readonly name: string }
   /** Training broke; nothing follows. */
-  | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined };
+  | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined; readonly code: string };
 
 /** Memory of the process's arena (../collective/host-memory.ts), which any of its threads can view. */
 export interface ArenaRange {

@@ -4,7 +4,7 @@
  * Heartbeats live here, on the link thread, which never computes; so a long step can't cost one. Whatever ends the stream
  * (the coordinator's death, a lost connection, a refusal) ends the session once, with a reason; after that nothing is sent.
  */
-import type { Client, ClientDuplexStream } from "@grpc/grpc-js";
+import { type Client, type ClientDuplexStream, status } from "@grpc/grpc-js";
 import { callBidirectional, networkError } from "../wire/client.js";
 import type { FromWorker, Hello, ToWorker } from "../wire/messages.js";
 import { coordination } from "../wire/proto.js";
@@ -13,11 +13,14 @@ export interface SessionOptions {
   readonly client: Client;
   readonly hello: Hello;
   readonly onMessage: (message: ToWorker) => void;
-  /** The coordinator is gone, or has refused this worker. Not called after `leave`. */
-  readonly onLost: (reason: string) => void;
+  /** The coordinator is gone, or has refused this worker. Not called after `leave` or `drop`. */
+  readonly onLost: (reason: string, how: { readonly isRefusal: boolean }) => void;
   /** What a heartbeat tells. */
-  readonly doing: () => { readonly step: number; readonly phase: string };
+  readonly doing: () => { readonly step: number; readonly phase: string; readonly phaseMs: number };
 }
+
+/** What a coordinator answers to a worker that it will never take. */
+const REFUSALS: ReadonlySet<status> = new Set([status.FAILED_PRECONDITION, status.PERMISSION_DENIED, status.UNAUTHENTICATED]);
 
 export class Session {
   readonly #call: ClientDuplexStream<FromWorker, ToWorker>;
@@ -34,10 +37,10 @@ export class Session {
       }
       options.onMessage(message);
     });
-    const lost = (reason: string): void => {
+    const lost = (reason: string, isRefusal = false): void => {
       if (!this.#isOpen) return;
       this.#close();
-      options.onLost(reason);
+      options.onLost(reason, { isRefusal });
     };
     this.#ended = new Promise((resolve) => {
       this.#call.on("end", () => {
@@ -45,7 +48,7 @@ export class Session {
         resolve();
       });
       this.#call.on("error", (error) => {
-        lost(networkError(error).message);
+        lost(networkError(error).message, "code" in error && REFUSALS.has(error.code as status));
         resolve();
       });
     });
@@ -64,6 +67,13 @@ export class Session {
     const timer = setTimeout(() => this.#call.cancel(), timeoutMs);
     await this.#ended;
     clearTimeout(timer);
+  }
+
+  /** Ends it at once, without a word. */
+  drop(): void {
+    if (!this.#isOpen) return;
+    this.#close();
+    this.#call.cancel();
   }
 
   #close(): void {

@@ -1,9 +1,9 @@
 /** A worker's part of a checkpoint, cut into blocks for the wire, and put together again from them. */
-import type { Client } from "@grpc/grpc-js";
+import type { Client, ClientReadableStream } from "@grpc/grpc-js";
 import type { StatePart } from "../checkpoint/state-part.js";
 import { IsoergError } from "../util/error.js";
 import type { Range } from "../util/range.js";
-import { callClientStream, callServerStream, networkError } from "../wire/client.js";
+import { callClientStream, networkError } from "../wire/client.js";
 import type { StateBlock } from "../wire/messages.js";
 import { BLOCK_BYTES, coordination } from "../wire/proto.js";
 
@@ -32,34 +32,68 @@ export function* stateBlocks(parts: readonly StatePart[], { generation, rank, st
   }
 }
 
-/** Loads a checkpoint's model and optimizer, and the rows of these positions of its buffer. */
-export async function receiveState(client: Client, step: number, positions: Range): Promise<StatePart[]> {
-  const hasRows = positions.to > positions.from;
-  const files = hasRows ? ["model", "optimizer", "buffer"] : ["model", "optimizer"];
-  const call = callServerStream(client, coordination.loadState, { step, files, rowFrom: positions.from, rowTo: positions.to });
-  const parts = new Map<string, { part: StatePart; bytes: Uint8Array; begin: number; filled: number }>();
+interface Receiving {
+  readonly part: StatePart;
+  readonly bytes: Uint8Array;
+  /** Where `bytes` begins in the tensor. */
+  readonly begin: number;
+  readonly perRow: number;
+  covered: [from: number, to: number][];
+}
+
+/**
+ * Puts the blocks of a stream together. Tensors of model and optimizer must come whole; of the buffer whatever rows came within
+ * `rows` are returned. @throws IsoergError NETWORK, PROTOCOL, or the signal's reason
+ */
+export async function receiveParts(call: ClientReadableStream<StateBlock>, rows: Range, signal: AbortSignal): Promise<StatePart[]> {
+  const tensors = new Map<string, Receiving>();
+  const cancel = (): void => call.cancel();
+  signal.addEventListener("abort", cancel, { once: true });
   try {
     for await (const block of call as AsyncIterable<StateBlock>) {
+      if (block.tensor === "") continue;
       const key = `${block.file}/${block.tensor}`;
-      const entry = parts.get(key) ?? beginPart(block, positions);
-      parts.set(key, entry);
+      const entry = tensors.get(key) ?? beginPart(block, rows);
+      tensors.set(key, entry);
       const at = block.offset - entry.begin;
       if (at < 0 || at + block.data.length > entry.bytes.length) throw new IsoergError("PROTOCOL", `bytes beyond the end of ${key}`);
       entry.bytes.set(block.data, at);
-      entry.filled += block.data.length;
+      entry.covered.push([at, at + block.data.length]);
     }
   } catch (error) {
+    signal.throwIfAborted();
     throw networkError(error as Error);
+  } finally {
+    signal.removeEventListener("abort", cancel);
   }
-  for (const [key, { filled, bytes }] of parts) {
-    if (filled !== bytes.length) throw new IsoergError("PROTOCOL", `${key} came with ${filled} of ${bytes.length} bytes`);
+  signal.throwIfAborted();
+  return [...tensors].flatMap(([key, entry]) => finishPart(key, entry));
+}
+
+/** The contiguous pieces that came, in whole rows. */
+function finishPart(key: string, { part, bytes, perRow, covered }: Receiving): StatePart[] {
+  const pieces: [number, number][] = [];
+  for (const [from, to] of covered.sort(([a], [b]) => a - b)) {
+    const last = pieces.at(-1);
+    if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
+    else pieces.push([from, to]);
   }
-  return [...parts.values()].map(({ part }) => part);
+  if (part.file !== "buffer") {
+    const numBytes = pieces.reduce((sum, [from, to]) => sum + to - from, 0);
+    if (numBytes !== bytes.length) throw new IsoergError("PROTOCOL", `${key} came with ${numBytes} of ${bytes.length} bytes`);
+    return [part];
+  }
+  return pieces.flatMap(([from, to]) => {
+    const [first, end] = [Math.ceil(from / perRow), Math.floor(to / perRow)];
+    const size = part.data.BYTES_PER_ELEMENT;
+    const data = part.data.subarray((first * perRow) / size, (end * perRow) / size);
+    return end > first ? [{ ...part, row: part.row + first, data }] : [];
+  });
 }
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const;
 
-function beginPart(block: StateBlock, positions: Range): { part: StatePart; bytes: Uint8Array; begin: number; filled: number } {
+function beginPart(block: StateBlock, positions: Range): Receiving {
   const { file, tensor, dtype, shape } = block;
   if ((file !== "model" && file !== "optimizer" && file !== "buffer") || !(dtype === "F32" || dtype === "I32" || dtype === "U8")) {
     throw new IsoergError("PROTOCOL", `a tensor ${file}/${tensor} of dtype ${dtype} came`);
@@ -70,8 +104,8 @@ function beginPart(block: StateBlock, positions: Range): { part: StatePart; byte
   const rows =
     file === "buffer" ? { from: Math.min(positions.from, numRows), to: Math.min(positions.to, numRows) } : { from: 0, to: numRows };
   const data = new HostArray((perRow * (rows.to - rows.from)) / HostArray.BYTES_PER_ELEMENT);
-  const bytes = new Uint8Array(data.buffer);
-  return { part: { file, tensor, dtype, shape, row: rows.from, data }, bytes, begin: perRow * rows.from, filled: 0 };
+  const part: StatePart = { file, tensor, dtype, shape, row: rows.from, data };
+  return { part, bytes: new Uint8Array(data.buffer), begin: perRow * rows.from, perRow, covered: [] };
 }
 
 function rowBytes(shape: readonly number[], elementBytes: number): number {

@@ -2,6 +2,7 @@
  * `Link` as the training thread sees it: each call that waits sleeps until the link thread has replied (`channel.ts`). No
  * logic is here; what a call means is in `worker-link.ts`.
  */
+import type { StatePart } from "../checkpoint/state-part.js";
 import { allocateSummable, summableView } from "../collective/reduce.js";
 import { type Adjustment, isSameAdjustment, NO_ADJUSTMENT } from "../config/adjustment.js";
 import { CollectiveInterrupted, type Link, type Turn } from "../train/link.js";
@@ -49,6 +50,14 @@ export function createThreadLink(
   let due = first;
   let hasTrained = false;
   let anew: Extract<Turn, { kind: "generation" }> | null = null;
+  /** Copied here, so that the arrays are the loop's again, and handed over without a second copy. */
+  const handOver = (kind: "save" | "offer", parts: readonly StatePart[]): void => {
+    const copies = parts.map((part) => ({ ...part, data: part.data.slice() }));
+    end.post(
+      { kind, parts: copies },
+      copies.map(({ data }) => data.buffer as ArrayBuffer),
+    );
+  };
   return {
     newBeginning: () => anew,
     next() {
@@ -92,14 +101,8 @@ export function createThreadLink(
       hasTrained ||= verdict.commit;
       return verdict;
     },
-    save(parts) {
-      // Copied here, so that the arrays are the loop's again, and handed over without a second copy.
-      const copies = parts.map((part) => ({ ...part, data: part.data.slice() }));
-      end.post(
-        { kind: "save", parts: copies },
-        copies.map(({ data }) => data.buffer as ArrayBuffer),
-      );
-    },
+    save: (parts) => handOver("save", parts),
+    offer: (parts) => handOver("offer", parts),
     phase: (name) => end.post({ kind: "phase", name }),
   };
 }

@@ -8,8 +8,8 @@ import type { EngineOptions } from "../engine/engine.js";
 import { invariant } from "../util/error.js";
 import { AsyncEnd, createChannel } from "./channel.js";
 import type { ArenaRange, Briefing, FromLink, ToLink } from "./messages.js";
+import type { TrainingThreadData } from "./serve-training.js";
 import type { SharedVectors } from "./sums.js";
-import type { TrainingThreadData } from "./training-thread.js";
 import type { WorkerLink } from "./worker-link.js";
 
 export interface TrainingOptions {
@@ -18,11 +18,13 @@ export interface TrainingOptions {
   readonly shared?: (SharedVectors & { readonly path: string }) | null;
   /** The thread's program. Default: `training-thread.js`. Tests have others. */
   readonly program?: URL;
+  /** For such a program. */
+  readonly programData?: unknown;
 }
 
 export type TrainingEnd =
   | { readonly kind: "done" }
-  | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined };
+  | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined; readonly code: string };
 
 export class Training {
   /** What the engine says of itself; rejects never, null when the thread ended before its engine ran. */
@@ -38,10 +40,15 @@ export class Training {
   #sayBrief: (brief: () => Promise<Briefing | null>) => void = () => {};
   #sayStarted: (engine: string | null) => void = () => {};
 
-  constructor({ engine, shared = null, program = new URL("./training-thread.js", import.meta.url) }: TrainingOptions) {
+  constructor({ engine, shared = null, program = new URL("./training-thread.js", import.meta.url), programData }: TrainingOptions) {
     const { training, link } = createChannel();
     this.#shared = shared;
-    const data: TrainingThreadData = { channel: training, engine, shared: shared && { path: shared.path, arena: shared.arena } };
+    const data: TrainingThreadData = {
+      channel: training,
+      engine,
+      shared: shared && { path: shared.path, arena: shared.arena },
+      programData,
+    };
     let failure: TrainingEnd | undefined;
     this.#brief = new Promise((resolve) => {
       this.#sayBrief = resolve;
@@ -57,7 +64,7 @@ export class Training {
     this.#thread = new Worker(program, { workerData: data, transferList: [training.port] });
     this.ended = new Promise((resolve) => {
       this.#thread.on("error", (error: Error) => {
-        failure ??= { kind: "failed", reason: `the training thread broke: ${error.message}`, hint: undefined };
+        failure ??= { kind: "failed", reason: `the training thread broke: ${error.message}`, hint: undefined, code: "ENGINE" };
       });
       this.#thread.on("exit", (code) => {
         // Its last message may still be on the way through the port.
@@ -65,7 +72,9 @@ export class Training {
           this.#sayStarted(null);
           resolve(
             failure ??
-              (code === 0 ? { kind: "done" } : { kind: "failed", reason: `the training thread ended with ${code}`, hint: undefined }),
+              (code === 0
+                ? { kind: "done" }
+                : { kind: "failed", reason: `the training thread ended with ${code}`, hint: undefined, code: "ENGINE" }),
           );
         });
       });
@@ -112,6 +121,9 @@ export class Training {
         break;
       case "save":
         link?.save(message.parts);
+        break;
+      case "offer":
+        link?.offer(message.parts);
         break;
       case "phase":
         link?.phase(message.name);

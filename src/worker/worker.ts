@@ -10,18 +10,19 @@ import type { Logger } from "pino";
 import { ARENA_BYTES, loadHostMemory } from "../collective/host-memory.js";
 import { addNatively } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
-import { IsoergError } from "../util/error.js";
-import { callServerStream, openClient, waitForCoordinator } from "../wire/client.js";
+import { errorCodeOf, IsoergError } from "../util/error.js";
+import { callServerStream, networkError } from "../wire/client.js";
 import type { FileBlock } from "../wire/messages.js";
 import { coordination, PROTOCOL_VERSION } from "../wire/proto.js";
+import { Dialer, type Whereabouts } from "./dialer.js";
 import type { Briefing } from "./messages.js";
 import type { SharedVectors } from "./sums.js";
 import { Training } from "./training.js";
 import { type StopTurn, WorkerLink } from "./worker-link.js";
 
 export interface WorkerOptions {
-  /** host:port */
-  readonly coordinator: string;
+  /** Where the coordinator may be, asked anew whenever it is looked for. */
+  readonly whereabouts: Whereabouts;
   /** Stable name of this place. */
   readonly workerId: string;
   /** Unique to this process. */
@@ -29,12 +30,16 @@ export interface WorkerOptions {
   readonly engine: EngineOptions;
   /** Address for the ring's sockets. Default: loopback when the coordinator is there, else this machine's first address. */
   readonly ringHost?: string;
+  /** How long the coordinator is looked for at first. Default 30 s. */
   readonly connectTimeoutMs?: number;
-  /** A wish to end the run after a checkpoint. */
+  /** How long it is looked for after it was lost; 0 to end with it. Default 10 minutes. */
+  readonly reconnectTimeoutMs?: number;
+  /** A wish to leave in order. */
   readonly signal: AbortSignal;
   readonly log: Logger;
-  /** Another training program; for tests. */
+  /** Another training program, and what it is given; for tests. */
   readonly program?: URL;
+  readonly programData?: unknown;
 }
 
 /** How long a training thread may take to end after its stop. */
@@ -45,9 +50,13 @@ const THREAD_END_MS = 10_000;
  * @throws IsoergError ENGINE, NETWORK or what training failed with.
  */
 export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
-  const { coordinator, workerId, incarnation, log } = options;
+  const { workerId, incarnation, log } = options;
   const shared = await openArena(log);
-  const training = new Training({ engine: options.engine, shared, ...(options.program && { program: options.program }) });
+  const training = new Training({
+    engine: options.engine,
+    shared,
+    ...(options.program && { program: options.program, programData: options.programData }),
+  });
   const engine = await training.started;
   if (engine === null) {
     const end = await training.ended;
@@ -55,42 +64,33 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
     throw new IsoergError("ENGINE", reason, hint === undefined ? {} : { hint });
   }
   log.info({ engine }, "engine started");
-  const client = openClient(coordinator);
+  const link = new WorkerLink({
+    dialer: new Dialer({ whereabouts: options.whereabouts }),
+    hello: { workerId, incarnation, engine, protocol: PROTOCOL_VERSION },
+    ring: (coordinator) => ({ host: options.ringHost ?? defaultRingHost(coordinator) }),
+    connectMs: options.connectTimeoutMs ?? 30_000,
+    reconnectMs: options.reconnectTimeoutMs ?? 600_000,
+    shared,
+    log,
+  });
+  const retire = (): void => link.retire("asked to terminate");
+  if (options.signal.aborted) retire();
+  options.signal.addEventListener("abort", retire, { once: true });
   try {
-    await waitForCoordinator(client, coordinator, options.connectTimeoutMs ?? 30_000);
-    const link = new WorkerLink({
-      client,
-      hello: { workerId, incarnation, engine, protocol: PROTOCOL_VERSION },
-      ring: { host: options.ringHost ?? defaultRingHost(coordinator) },
-      shared,
-      log,
-    });
-    const wish = (): void => link.wishToStop("asked to terminate");
-    if (options.signal.aborted) wish();
-    options.signal.addEventListener("abort", wish, { once: true });
-    training.serve(link, async (): Promise<Briefing | null> => {
-      const welcome = await link.welcome();
-      if (!welcome) return null;
-      const { runId, configJson, manifestJson } = welcome;
-      try {
-        return { runId, configJson, manifestJson, gaussians: await fetchGaussians(client, configJson, manifestJson) };
-      } catch (error) {
-        await link.fail(`the data set's Gaussians did not come: ${(error as Error).message}`);
-        return null;
-      }
-    });
+    training.serve(link, () => brief(link));
     const end = await endOfTraining(training, link);
     if (end.kind === "failed") {
       log.error({ reason: end.reason }, "training failed");
-      await link.fail(end.reason);
+      await link.fail(end.reason, end.code);
     }
     await link.close();
-    options.signal.removeEventListener("abort", wish);
-    const stop = link.stop ?? { kind: "stop", outcome: "failed", reason: "the worker ended by itself" };
-    if (end.kind === "failed") throw new IsoergError("ENGINE", end.reason, end.hint === undefined ? {} : { hint: end.hint });
+    const stop = link.stop ?? { kind: "stop", outcome: "failed", reason: "the worker ended by itself", code: "" };
+    if (end.kind === "failed") {
+      throw new IsoergError(errorCodeOf(end.code, "ENGINE"), end.reason, end.hint === undefined ? {} : { hint: end.hint });
+    }
     return stop;
   } finally {
-    client.close();
+    options.signal.removeEventListener("abort", retire);
     await training.terminate();
   }
 }
@@ -106,6 +106,22 @@ async function openArena(log: Logger): Promise<(SharedVectors & { readonly path:
   } catch (error) {
     log.info({ reason: (error as Error).message }, "no shared memory between processes: sums go through ZeroMQ");
     return null;
+  }
+}
+
+/** What training is about; null when no coordinator ever takes this worker in. */
+async function brief(link: WorkerLink): Promise<Briefing | null> {
+  for (;;) {
+    const taken = await link.welcome();
+    if (!taken) return null;
+    const { runId, configJson, manifestJson } = taken.welcome;
+    try {
+      return { runId, configJson, manifestJson, gaussians: await fetchGaussians(taken.client, configJson, manifestJson) };
+    } catch (error) {
+      if (networkError(error as Error).code === "NETWORK") continue; // the coordinator was lost meanwhile
+      await link.fail(`the data set's Gaussians did not come: ${(error as Error).message}`, "DATA");
+      return null;
+    }
   }
 }
 

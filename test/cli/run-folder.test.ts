@@ -35,7 +35,7 @@ describe("a run's folder", () => {
 
   test("tells where its leader is, while there is one", async () => {
     await expect(leaderOf(folder)).rejects.toThrow("nobody leads the run");
-    const withdraw = await announceLeader(folder, "127.0.0.1:7070");
+    const withdraw = await announceLeader(folder, "127.0.0.1:7070", () => {});
     expect(await leaderOf(folder)).toBe("127.0.0.1:7070");
     await withdraw();
     await expect(leaderOf(folder)).rejects.toThrow("nobody leads the run");

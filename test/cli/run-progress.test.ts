@@ -23,8 +23,8 @@ const status: RunStatus = {
     "energy/generated": -2.75,
   },
   members: [
-    { workerId: "local-0", rank: 0, engine: "", phase: "", step: 50, stepMs: 1 },
-    { workerId: "local-1", rank: 1, engine: "", phase: "", step: 50, stepMs: 1 },
+    { workerId: "local-0", rank: 0, engine: "", phase: "", step: 50, stepMs: 1, share: 1 },
+    { workerId: "local-1", rank: 1, engine: "", phase: "", step: 50, stepMs: 1, share: 1 },
   ],
 };
 

@@ -145,16 +145,18 @@ describe("isoerg train", () => {
     expect(lines.filter((line) => line.event === "generation").at(-1)).toMatchObject({ workers: ["local-0", "local-2"], restore: "keep" });
   });
 
-  test("below --min-workers it ends with 1 and its last checkpoint; the same command goes on from there", async () => {
-    const training = train("below", "--workers", "2", "--min-workers", "2");
+  test("below the minimum it saves and ends with 75; the same command goes on from there", async () => {
+    const training = train("below", "--workers", "2:2");
     await untilStep("below", 12);
     process.kill(await pidOf(run("below"), "local-0"), "SIGKILL");
     const ended = await training.ended;
-    expect(ended.code).toBe(1);
-    expect(ended.error).toMatch(/the same command goes on from step [12]0/);
-    expectSuccess(await train("below", "--workers", "2", "--min-workers", "2").ended);
-    expect((await journalOf("below")).audit.faults).toEqual([]);
-    expect(await lastState("below")).toEqual(await lastState("whole"));
+    expect({ code: ended.code, error: ended.error }).toMatchObject({ code: 75, error: expect.stringMatching(/the minimum is 2/) });
+    const { lines } = await journalOf("below");
+    const end = lines.at(-1);
+    expect(end).toMatchObject({ event: "end", outcome: "failed", code: "BELOW_MINIMUM" });
+    expect(lines.findLast((line) => line.event === "checkpoint")).toMatchObject({ step: end?.event === "end" ? end.step : -1 });
+    expectSuccess(await train("below", "--workers", "2:2").ended);
+    expect((await journalOf("below")).audit).toMatchObject({ faults: [], numTakenBack: 0 });
   });
 
   test("the coordinator killed with -9: its workers end, and the same command goes on", async () => {

@@ -5,7 +5,7 @@ import { type CommitState, compareToPlan, decideCommit } from "../../src/coordin
 import type { BallotMessage } from "../../src/wire/messages.js";
 
 const batch = Uint32Array.of(7, 3, 9, 1);
-const options = { checkpointEverySteps: 10, maxRetries: 2 };
+const options = { maxRetries: 2 };
 
 function ballot(sampleIds: number[], over: Partial<BallotMessage> = {}): BallotMessage {
   return { generation: 1, step: 4, ok: true, fault: "none", reason: "", checksum: 5n, metrics: {}, phasesMs: {}, sampleIds, ...over };
@@ -22,6 +22,8 @@ function state(ballots: (BallotMessage | null)[], over: Partial<CommitState> = {
     numSteps: 100,
     stopAsked: null,
     checkpointAsked: false,
+    engineFaults: 0,
+    canSpareOne: true,
     ...over,
   };
 }
@@ -37,8 +39,15 @@ describe("the verdict on a step", () => {
     expect(decideCommit(state(both), options)).toEqual([{ kind: "commit", checkpoint: false, next: "goOn" }, "all 2 voted for it"]);
   });
 
-  test("saves where a checkpoint is due, or newcomers wait for one", () => {
-    expect(decideCommit(state(both, { step: 9 }), options)[0]).toEqual({ kind: "commit", checkpoint: true, next: "goOn" });
+  test("goes on without a worker whose engine broke, and fails when the same step breaks another's", () => {
+    const broken = ballot([], { ok: false, fault: "engine", reason: "out of memory" });
+    expect(decideCommit(state([ballot([7, 3]), broken]), options)).toEqual([{ kind: "evict", rank: 1 }, "rank 1, step 4: out of memory"]);
+    const again = [{ kind: "fail", code: "ENGINE" }, "rank 0, step 4: out of memory, and on another worker before"];
+    expect(decideCommit(state([broken], { engineFaults: 1 }), options)).toEqual(again);
+    expect(decideCommit(state([broken], { canSpareOne: false }), options)[0]).toEqual({ kind: "fail", code: "ENGINE" });
+  });
+
+  test("saves where a checkpoint is due", () => {
     expect(decideCommit(state(both, { checkpointAsked: true }), options)[0]).toEqual({ kind: "commit", checkpoint: true, next: "goOn" });
   });
 
@@ -53,17 +62,23 @@ describe("the verdict on a step", () => {
       { kind: "retry" },
       "rank 1, step 4: the sum over the workers was not finished (rank 0 is gone)",
     ]);
-    expect(decideCommit(state([null, lost], { retriesSoFar: 2 }), options)[0]).toEqual({ kind: "fail" });
+    expect(decideCommit(state([null, lost], { retriesSoFar: 2 }), options)[0]).toEqual({ kind: "fail", code: "NETWORK" });
   });
 
-  test.each(["non-finite", "engine"] as const)("a %s fault stops the run and names rank and step", (fault) => {
+  test.each([
+    ["non-finite", "DIVERGED"],
+    ["engine", "ENGINE"],
+  ] as const)("a %s fault stops the run and names rank and step", (fault, code) => {
     const broken = ballot([9, 1], { ok: false, fault, reason: "loss is NaN" });
-    expect(decideCommit(state([ballot([7, 3]), broken]), options)).toEqual([{ kind: "fail" }, "rank 1, step 4: loss is NaN"]);
+    expect(decideCommit(state([ballot([7, 3]), broken], { canSpareOne: false }), options)).toEqual([
+      { kind: "fail", code },
+      "rank 1, step 4: loss is NaN",
+    ]);
   });
 
   test("parameters that differ stop the run with both values", () => {
     const [decision, reason] = decideCommit(state([ballot([7, 3]), ballot([9, 1], { checksum: 6n })]), options);
-    expect(decision).toEqual({ kind: "fail" });
+    expect(decision).toEqual({ kind: "fail", code: "ENGINE" });
     expect(reason).toContain("0000000000000005 on rank 0");
     expect(reason).toContain("0000000000000006 on rank 1");
   });
@@ -95,7 +110,10 @@ describe("the verdict on a step", () => {
       "rank 0 took part with sample 9 at position 0, where the plan has 7",
     ],
   ])("samples that are not the plan's stop the run: %s", (_name, ids, reason) => {
-    expect(decideCommit(state(ids.map((each) => ballot(each))), options)).toEqual([{ kind: "fail" }, `step 4: ${reason}`]);
+    expect(decideCommit(state(ids.map((each) => ballot(each))), options)).toEqual([
+      { kind: "fail", code: "PROTOCOL" },
+      `step 4: ${reason}`,
+    ]);
   });
 });
 

@@ -8,6 +8,7 @@ import type { Outcome, RunEvent } from "../../src/coordinator/events.js";
 import { type AlarmEntry, alarmsOf, condemnedCheckpoints, Guarding } from "../../src/coordinator/guarding.js";
 import { createMemoryJournal, type JournalLine } from "../../src/coordinator/journal.js";
 import { Run } from "../../src/coordinator/run.js";
+import { historyOf, newRun, type Start } from "../../src/coordinator/standing.js";
 import { createPlan } from "../../src/data/plan.js";
 import { SwarmWorker, trained, UNTRAINED } from "../kit/swarm.js";
 
@@ -19,11 +20,11 @@ const once = { salt: 1, lrFactor: 0.5, samplerStepsFactor: 2, attackStepsFactor:
 interface Options {
   readonly store?: CheckpointStore;
   readonly alarms?: readonly AlarmEntry[];
-  readonly start?: { checkpointStep: number | null; generation: number };
+  readonly start?: Start;
   readonly guarded?: boolean;
 }
 
-function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms = [], start, guarded = true }: Options = {}) {
+function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms = [], start = newRun(), guarded = true }: Options = {}) {
   const journal = createMemoryJournal();
   const events: RunEvent[] = [];
   const run = new Run({
@@ -32,17 +33,31 @@ function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms 
     plan,
     numSteps: NUM_STEPS,
     numChains: 6,
-    membership: { expectedWorkers: 2, minWorkers: 1, joinTimeoutMs: 1_000, rejoinTimeoutMs: 1_000, heartbeatTimeoutMs: 5_000 },
-    commit: { checkpointEverySteps: 3, maxRetries: 3 },
+    membership: {
+      expectedWorkers: 2,
+      minWorkers: 1,
+      maxWorkers: 2,
+      joinTimeoutMs: 1_000,
+      rejoinTimeoutMs: 1_000,
+      heartbeatTimeoutMs: 5_000,
+    },
+    commit: { maxRetries: 3 },
+    hang: { factor: 10, floorMs: 20_000, firstMs: 60_000 },
+    checkpoints: { everySteps: 3, priorMtbfMs: 1e9 },
+    slices: "equal",
+    returnTimeoutMs: 0,
+    closeTimeoutMs: 10_000,
+    writeFigures: () => {},
     guard: guarded ? new Guarding({ policy, every: 1, alarms }) : null,
-    start: start ?? { checkpointStep: null, generation: 0 },
+    start,
     journal,
     store,
     describeState: (step) => ({ step }),
     now: () => 0,
     onEvent: (event) => events.push(event),
   });
-  const swarm = ["a", "b"].map((id) => new SwarmWorker(id, `${id}1`, { run, plan, load: (step) => store.load(step) }));
+  const swarm: SwarmWorker[] = [];
+  for (const id of ["a", "b"]) new SwarmWorker(id, `${id}1`, { run, plan, load: (step) => store.load(step), swarm });
   const drain = async (until: () => boolean = () => false): Promise<void> => {
     for (let quiet = 0; quiet < 3; ) {
       const next = swarm.find(({ isAlive, inbox }) => isAlive && inbox.length > 0);
@@ -132,7 +147,7 @@ describe("a guarded run", () => {
     for (const worker of first.swarm) worker.metrics = metricsOf(1, (step) => ({ "guard/saturation": step >= 11 ? 0.9 : 0 }));
     await first.drain(() => first.journal.lines.some((line) => line.event === "checkpoint" && line.step === 15));
     const alarms = alarmsOf(first.journal.lines);
-    const again = setUp({ store: first.store, alarms, start: { checkpointStep: 15, generation: 2 } });
+    const again = setUp({ store: first.store, alarms, start: { ...historyOf(first.journal.lines), members: [], checkpointStep: 15 } });
     await again.drain();
     expect(again.outcome()?.kind).toBe("finished");
     expect(again.swarm.map(({ adjustments }) => adjustments)).toEqual([[once], [once]]);

@@ -35,33 +35,33 @@ const lines = (...entries: JournalEntry[]): JournalLine[] => entries.map((entry)
 
 describe("the journal", () => {
   test("gives back what was appended, in order", async () => {
-    const journal = await openJournal(folder, now);
-    await Promise.all([journal.append(generation(1, 0)), journal.append(commit(1, 0)), journal.append(commit(1, 1))]);
-    await journal[Symbol.asyncDispose]();
+    const journal = openJournal(folder, now);
+    for (const entry of [generation(1, 0), commit(1, 0), commit(1, 1)]) journal.append(entry);
+    journal.close();
     const { lines: read, numTorn } = await readJournal(folder);
     expect(numTorn).toBe(0);
     expect(read.map(({ time: _, ...entry }) => entry)).toEqual([generation(1, 0), commit(1, 0), commit(1, 1)]);
   });
 
   test("a line torn by a crash is passed over, and what is appended later stands on lines of its own", async () => {
-    const before = await openJournal(folder, now);
-    await before.append(generation(1, 0));
-    await before[Symbol.asyncDispose]();
+    const before = openJournal(folder, now);
+    before.append(generation(1, 0));
+    before.close();
     await appendFile(join(folder, "journal.jsonl"), '{"event":"commit","gener');
     expect((await readJournal(folder)).numTorn).toBe(1);
 
-    const after = await openJournal(folder, now);
-    await after.append(generation(2, 0));
-    await after[Symbol.asyncDispose]();
+    const after = openJournal(folder, now);
+    after.append(generation(2, 0));
+    after.close();
     const { lines: read, numTorn } = await readJournal(folder);
     expect(numTorn).toBe(1);
     expect(read.map((line) => line.event === "generation" && line.generation)).toEqual([1, 2]);
   });
 
   test("cut anywhere, it gives back every whole line before the cut", async () => {
-    const journal = await openJournal(folder, now);
-    for (let step = 0; step < 3; step++) await journal.append(commit(1, step));
-    await journal[Symbol.asyncDispose]();
+    const journal = openJournal(folder, now);
+    for (let step = 0; step < 3; step++) journal.append(commit(1, step));
+    journal.close();
     const text = await readFile(join(folder, "journal.jsonl"), "utf8");
     for (let cut = 0; cut <= text.length; cut++) {
       await writeFile(join(folder, "journal.jsonl"), text.slice(0, cut));
@@ -130,11 +130,11 @@ describe("metrics.jsonl", () => {
       .map(({ step, generation: by }) => [step, by]);
 
   test("has each step once, also after the run was taken back and after a resume", async () => {
-    const log = await openMetricsLog(folder, 0);
-    for (let step = 0; step < 4; step++) await log.write(record(step));
-    await log.rewind(2);
-    await log.write(record(2, 2));
-    await log.close();
+    const log = openMetricsLog(folder, 0);
+    for (let step = 0; step < 4; step++) log.write(record(step));
+    log.rewind(2);
+    log.write(record(2, 2));
+    log.close();
     expect(await steps()).toEqual([
       [0, 1],
       [1, 1],
@@ -142,9 +142,9 @@ describe("metrics.jsonl", () => {
     ]);
 
     await appendFile(join(folder, "metrics.jsonl"), '{"step": 3, "ep');
-    const again = await openMetricsLog(folder, 1);
-    await again.write(record(1, 3));
-    await again.close();
+    const again = openMetricsLog(folder, 1);
+    again.write(record(1, 3));
+    again.close();
     expect(await steps()).toEqual([
       [0, 1],
       [1, 3],

@@ -1,7 +1,6 @@
 /** Who is a member, when a generation begins, and from which state: golden histories of the pure decisions, and their laws. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { chainsKept } from "../../src/coordinator/chains.js";
 import {
   type Candidate,
   decideMembership,
@@ -14,6 +13,7 @@ import { decideRestore } from "../../src/coordinator/restore.js";
 const options: MembershipOptions = {
   expectedWorkers: 3,
   minWorkers: 2,
+  maxWorkers: 4,
   joinTimeoutMs: 60_000,
   rejoinTimeoutMs: 10_000,
   heartbeatTimeoutMs: 5_000,
@@ -21,12 +21,14 @@ const options: MembershipOptions = {
 
 /** `a1` is the first process of worker a. */
 function candidate(incarnation: string, heardAtMs = 0): Candidate {
-  return { workerId: incarnation.slice(0, 1), incarnation, joinedAtMs: 0, heardAtMs };
+  return { workerId: incarnation.slice(0, 1), incarnation, joinedAtMs: 0, heardAtMs, isRetiring: incarnation.endsWith("!") };
 }
+
+const NOBODY = { workers: [], numBack: 0, untilMs: 0 };
 
 function decide(nowMs: number, present: string[], state: Partial<MembershipState> = {}, heardAtMs = nowMs) {
   const candidates = present.map((incarnation) => candidate(incarnation, heardAtMs));
-  return decideMembership(nowMs, { candidates, members: null, belowMinimumSinceMs: 0, broken: null, ...state }, options);
+  return decideMembership(nowMs, { candidates, members: null, awaited: NOBODY, belowMinimumSinceMs: 0, broken: null, ...state }, options);
 }
 
 describe("membership, a history", () => {
@@ -53,13 +55,55 @@ describe("membership, a history", () => {
       { kind: "begin", members: ["a1", "c1"] },
       "1 of 3 workers gone, 2 to go on",
     ],
+    ["a newcomer", 80_000, ["a1", "c1", "b2"], { members: ["a1", "c1"] }, { kind: "regroup" }, "b are let in after this step"],
     [
-      "a newcomer",
+      "a newcomer beyond the maximum",
       80_000,
-      ["a1", "c1", "b2"],
-      { members: ["a1", "c1"] },
-      { kind: "admit", newcomers: ["b2"] },
-      "b wait to be let in at the next checkpoint",
+      ["a1", "b1", "c1", "d1", "e1"],
+      { members: ["a1", "b1", "c1", "d1"] },
+      { kind: "stay" },
+      "all 4 members are here; 1 more wait, the maximum is 4",
+    ],
+    [
+      "a spare takes a lost one's place",
+      80_000,
+      ["a1", "b1", "c1", "e1"],
+      { members: ["a1", "b1", "c1", "d1"] },
+      { kind: "begin", members: ["a1", "b1", "c1", "e1"] },
+      "1 of 4 workers gone, 4 to go on",
+    ],
+    [
+      "one that was told to terminate",
+      80_000,
+      ["a1", "b1", "c1!"],
+      { members: ["a1", "b1", "c1!"] },
+      { kind: "regroup" },
+      "c leave in order after this step",
+    ],
+    ["one that is needed", 80_000, ["a1", "c1!"], { members: ["a1", "c1!"] }, { kind: "saveAndRelease" }, "c leave, and the minimum is 2"],
+    [
+      "taken up again: some may still hold the state",
+      100,
+      ["a1", "b2", "c2"],
+      { awaited: { workers: ["d"], numBack: 1, untilMs: 1_000 } },
+      { kind: "wait" },
+      "3 of 3 workers are here; d may still hold the run's state",
+    ],
+    [
+      "taken up again: they were waited for long enough",
+      1_000,
+      ["a1", "b2", "c2"],
+      { awaited: { workers: ["d"], numBack: 1, untilMs: 1_000 } },
+      { kind: "begin", members: ["a1", "b2", "c2"] },
+      "3 of 3 workers are here",
+    ],
+    [
+      "taken up again: all that were in it are back",
+      100,
+      ["a1", "b1"],
+      { awaited: { workers: [], numBack: 2, untilMs: 1_000 } },
+      { kind: "begin", members: ["a1", "b1"] },
+      "all 2 workers of the last generation are back",
     ],
     [
       "a loss and a newcomer",
@@ -98,7 +142,7 @@ describe("membership, a history", () => {
       99_000,
       ["a1", "c1", "a2"],
       { members: ["a1", "c1"] },
-      { kind: "drop", incarnations: ["a1"] },
+      { kind: "drop", incarnations: ["a1"], fenced: true },
       "a: another process of the same name joined later",
     ],
   ] as const)("%s", (_name, nowMs, present, state, decision, reason) => {
@@ -107,7 +151,10 @@ describe("membership, a history", () => {
 
   test("a silent worker is dropped, one that is heard at the limit is not", () => {
     expect(decide(5_000, ["a1"], { members: ["a1"] }, 0)[0]).toEqual({ kind: "wait" });
-    expect(decide(5_001, ["a1"], { members: ["a1"] }, 0)).toEqual([{ kind: "drop", incarnations: ["a1"] }, "a: silent for more than 5 s"]);
+    expect(decide(5_001, ["a1"], { members: ["a1"] }, 0)).toEqual([
+      { kind: "drop", incarnations: ["a1"], fenced: false },
+      "a: silent for more than 5 s",
+    ]);
   });
 });
 
@@ -125,7 +172,11 @@ describe("membership, its laws", () => {
     fc.assert(
       fc.property(arbitrary, ({ nowMs, present, members, heardAgoMs, since, broken }) => {
         const candidates = present.map((incarnation, i) => candidate(incarnation, nowMs - (heardAgoMs[i] ?? 0)));
-        const [decision, reason] = decideMembership(nowMs, { candidates, members, belowMinimumSinceMs: since, broken }, options);
+        const [decision, reason] = decideMembership(
+          nowMs,
+          { candidates, members, awaited: NOBODY, belowMinimumSinceMs: since, broken },
+          options,
+        );
         expect(reason).not.toBe("");
         if (decision.kind !== "begin") return;
         expect(decision.members.length).toBeGreaterThanOrEqual(options.minWorkers);
@@ -159,83 +210,49 @@ describe("what a generation starts from", () => {
   const holds = (entries: Record<string, number | null>) => new Map(Object.entries(entries));
 
   test.each([
+    ["nothing was done", { step: 0, holds: holds({ a: null, b: null }), checkpointStep: null }, { step: 0, restore: "fresh", holders: [] }],
+    ["all hold the step", { step: 7, holds: holds({ a: 7, b: 7 }), checkpointStep: 5 }, { step: 7, restore: "keep", holders: ["a", "b"] }],
+    ["a newcomer", { step: 7, holds: holds({ a: null, b: 7 }), checkpointStep: 7 }, { step: 7, restore: "keep", holders: ["b"] }],
     [
-      "nothing was done",
-      { step: 0, holds: holds({ a: null, b: null }), sameRanks: false, checkpointStep: null },
-      { members: ["a", "b"], step: 0, restore: "fresh" },
+      "one that was away for some steps",
+      { step: 7, holds: holds({ a: 6, b: 7 }), checkpointStep: 5 },
+      { step: 7, restore: "keep", holders: ["b"] },
     ],
     [
-      "all hold the step",
-      { step: 7, holds: holds({ a: 7, b: 7 }), sameRanks: false, checkpointStep: 5 },
-      { members: ["a", "b"], step: 7, restore: "keep" },
+      "only one that was away is left, and it has more than the checkpoint",
+      { step: 7, holds: holds({ a: 6, b: null }), checkpointStep: 5 },
+      { step: 6, restore: "keep", holders: ["a"] },
     ],
     [
-      "all hold it, and ranks move at a checkpoint",
-      { step: 7, holds: holds({ a: 7, b: 7 }), sameRanks: false, checkpointStep: 7 },
-      { members: ["a", "b"], step: 7, restore: "checkpoint" },
-    ],
-    [
-      "all hold it, and nobody moves",
-      { step: 7, holds: holds({ a: 7, b: 7 }), sameRanks: true, checkpointStep: 7 },
-      { members: ["a", "b"], step: 7, restore: "keep" },
-    ],
-    [
-      "a newcomer at a checkpoint",
-      { step: 7, holds: holds({ a: 7, b: null }), sameRanks: false, checkpointStep: 7 },
-      { members: ["a", "b"], step: 7, restore: "checkpoint" },
-    ],
-    [
-      "a newcomer between checkpoints",
-      { step: 7, holds: holds({ a: 7, b: null }), sameRanks: false, checkpointStep: 5 },
-      { members: ["a"], step: 7, restore: "keep" },
+      "only one that was away is left, and the checkpoint has more",
+      { step: 7, holds: holds({ a: 3, b: null }), checkpointStep: 5 },
+      { step: 5, restore: "checkpoint", holders: [] },
     ],
     [
       "nobody holds it",
-      { step: 7, holds: holds({ a: null, b: null }), sameRanks: false, checkpointStep: 5 },
-      { members: ["a", "b"], step: 5, restore: "checkpoint" },
+      { step: 7, holds: holds({ a: null, b: null }), checkpointStep: 5 },
+      { step: 5, restore: "checkpoint", holders: [] },
     ],
     [
       "nobody holds it and nothing was saved",
-      { step: 7, holds: holds({ a: null, b: null }), sameRanks: false, checkpointStep: null },
-      { members: ["a", "b"], step: 0, restore: "fresh" },
+      { step: 7, holds: holds({ a: null, b: null }), checkpointStep: null },
+      { step: 0, restore: "fresh", holders: [] },
     ],
   ] as const)("%s", (_name, state, plan) => {
     expect(decideRestore({ members: ["a", "b"], ...state })[0]).toEqual(plan);
   });
 
-  test("never later than what someone holds or what was saved, and never from a state that a member lacks", () => {
+  test("as late as anybody can, and never from a state that a holder lacks", () => {
     const step = fc.nat(5);
     fc.assert(
-      fc.property(
-        step,
-        fc.array(fc.option(step), { minLength: 1, maxLength: 4 }),
-        fc.option(step),
-        fc.boolean(),
-        (now, held, checkpointStep, sameRanks) => {
-          const members = held.map((_, i) => `w${i}`);
-          const [plan] = decideRestore({ step: now, members, holds: new Map(held.map((h, i) => [`w${i}`, h])), sameRanks, checkpointStep });
-          if (plan.restore === "keep") for (const member of plan.members) expect(held[Number(member.slice(1))]).toBe(plan.step);
-          if (plan.restore === "checkpoint") expect(plan.step).toBe(checkpointStep);
-          if (plan.restore === "fresh") expect(plan.step).toBe(0);
-          expect(plan.members.length).toBeGreaterThan(0);
-        },
-      ),
+      fc.property(step, fc.array(fc.option(step), { minLength: 1, maxLength: 4 }), fc.option(step), (now, held, checkpointStep) => {
+        const members = held.map((_, i) => `w${i}`);
+        const [plan] = decideRestore({ step: now, members, holds: new Map(held.map((h, i) => [`w${i}`, h])), checkpointStep });
+        expect(plan.step).toBe(Math.max(0, checkpointStep ?? 0, ...held.map((h) => h ?? 0)));
+        if (plan.restore === "keep") expect(plan.holders.length).toBeGreaterThan(0);
+        for (const holder of plan.holders) expect(held[Number(holder.slice(1))]).toBe(plan.step);
+        if (plan.restore === "checkpoint") expect(plan.step).toBe(checkpointStep);
+      }),
     );
-  });
-});
-
-describe("chains when ranks change", () => {
-  const ranks = (...members: string[]) => ({ members, weights: members.map(() => 1) });
-
-  test("the last of three leaves: the others keep what they have", () => {
-    expect(chainsKept(12, ranks("a", "b", "c"), ranks("a", "b"))).toEqual({ kept: 6, startedAnew: 6 });
-  });
-
-  test("nothing changes: all stay", () => {
-    expect(chainsKept(13, ranks("a", "b"), ranks("a", "b"))).toEqual({ kept: 13, startedAnew: 0 });
-  });
-
-  test("none can stay with a worker that was not there", () => {
-    expect(chainsKept(10, ranks("a"), ranks("b"))).toEqual({ kept: 0, startedAnew: 10 });
   });
 });

@@ -4,43 +4,61 @@
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createMemoryCheckpointStore } from "../../src/checkpoint/store.js";
+import { type CheckpointStore, createMemoryCheckpointStore } from "../../src/checkpoint/store.js";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import type { Outcome, RunEvent } from "../../src/coordinator/events.js";
-import { createMemoryJournal } from "../../src/coordinator/journal.js";
+import { createMemoryJournal, type JournalLine } from "../../src/coordinator/journal.js";
 import { Run } from "../../src/coordinator/run.js";
+import { historyOf } from "../../src/coordinator/standing.js";
 import { createPlan } from "../../src/data/plan.js";
 import { fromWords, SwarmWorker, trained, UNTRAINED } from "../kit/swarm.js";
 
 const plan = createPlan({ numSamples: 17, shuffleBlock: 4, batchSize: 5, seed: 1n }); // 4 steps an epoch, the last one short
 const NUM_STEPS = 9;
 
-function setUp({ workers = 2, minWorkers = 1, rejoinTimeoutMs = 1_000, checkpointEverySteps = 3 } = {}) {
+interface SetUp {
+  readonly workers?: number;
+  readonly minWorkers?: number;
+  readonly maxWorkers?: number;
+  readonly rejoinTimeoutMs?: number;
+  readonly everySteps?: number;
+  readonly store?: CheckpointStore;
+  /** Taken up again: what an earlier coordinator left. */
+  readonly lines?: readonly JournalLine[];
+  readonly swarm?: SwarmWorker[];
+}
+
+function setUp(options: SetUp = {}) {
+  const { workers = 2, minWorkers = 1, rejoinTimeoutMs = 1_000, everySteps = 3, lines = [], swarm = [] } = options;
+  const { maxWorkers = Number.POSITIVE_INFINITY, store = createMemoryCheckpointStore({ keepLast: 100 }) } = options;
   const journal = createMemoryJournal();
-  const store = createMemoryCheckpointStore({ keepLast: 100 });
   const clock = { nowMs: 0 };
   const events: RunEvent[] = [];
+  const history = historyOf(lines);
+  const saved = lines.findLast((line) => line.event === "checkpoint");
   const run = new Run({
     runId: "r",
     name: "test",
     plan,
     numSteps: NUM_STEPS,
     numChains: 6,
-    membership: { expectedWorkers: workers, minWorkers, joinTimeoutMs: 1_000, rejoinTimeoutMs, heartbeatTimeoutMs: 5_000 },
-    commit: { checkpointEverySteps, maxRetries: 3 },
-    start: { checkpointStep: null, generation: 0 },
+    membership: { expectedWorkers: workers, minWorkers, maxWorkers, joinTimeoutMs: 1_000, rejoinTimeoutMs, heartbeatTimeoutMs: 5_000 },
+    commit: { maxRetries: 3 },
+    hang: { factor: 10, floorMs: 20_000, firstMs: 60_000 },
+    checkpoints: { everySteps, priorMtbfMs: 1e9 },
+    slices: "equal",
+    returnTimeoutMs: lines.length > 0 ? 500 : 0,
+    closeTimeoutMs: 10_000,
+    start: { ...history, checkpointStep: saved?.event === "checkpoint" ? saved.step : null },
     journal,
+    writeFigures: () => {},
     store,
     describeState: (step) => ({ step }),
     now: () => clock.nowMs,
     onEvent: (event) => events.push(event),
   });
-  const swarm: SwarmWorker[] = [];
-  const join = (workerId: string, incarnation = `${workerId}1`): SwarmWorker => {
-    const worker = new SwarmWorker(workerId, incarnation, { run, plan, load: (step) => store.load(step) });
-    swarm.push(worker);
-    return worker;
-  };
+  const join = (workerId: string, incarnation = `${workerId}1`): SwarmWorker =>
+    new SwarmWorker(workerId, incarnation, { run, plan, load: (step) => store.load(step), swarm });
   /** Lets the store work. */
   const settle = async (): Promise<void> => {
     for (let i = 0; i < 20; i++) await new Promise(setImmediate);
@@ -71,7 +89,7 @@ describe("a run", () => {
     const { run, journal, swarm, join, drain, outcome, events } = setUp({ workers });
     for (let i = 0; i < workers; i++) join(`w${i}`);
     await drain();
-    expect(outcome()).toEqual({ kind: "finished", reason: "all 9 steps are done", step: NUM_STEPS, checkpointStep: NUM_STEPS });
+    expect(outcome()).toEqual({ kind: "finished", reason: "all 9 steps are done", code: null, step: NUM_STEPS, checkpointStep: NUM_STEPS });
     expect(run.status().state).toBe("finished");
     const audit = auditJournal(journal.lines);
     expect(audit).toMatchObject({ faults: [], numTakenBack: 0 });
@@ -83,7 +101,7 @@ describe("a run", () => {
     }
   });
 
-  test("goes on with the survivors when one is killed in the middle of a step, and says what became of the chains", async () => {
+  test("goes on with the survivors when one is killed in the middle of a step", async () => {
     const { journal, swarm, join, drain, run, outcome } = setUp({ workers: 3 });
     for (const name of ["a", "b", "c"]) join(name);
     await drain(() => run.status().step === 4);
@@ -93,20 +111,20 @@ describe("a run", () => {
     expect(auditJournal(journal.lines).faults).toEqual([]);
     const generations = journal.lines.filter((line) => line.event === "generation");
     expect(generations).toHaveLength(2);
-    expect(generations[1]).toMatchObject({ step: 4, workers: ["a", "c"], restore: "keep", chains: { kept: 4, startedAnew: 2 } });
+    expect(generations[1]).toMatchObject({ step: 4, workers: ["a", "c"], restore: "keep" });
     expect(swarm[0]?.parameters).toBe(reference(NUM_STEPS));
     expect(swarm[2]?.parameters).toBe(reference(NUM_STEPS));
   });
 
-  test("lets a newcomer in at the next checkpoint, with the state of the others", async () => {
-    const { journal, swarm, join, drain, run, outcome } = setUp({ workers: 1, checkpointEverySteps: 100 });
+  test("lets a newcomer in after the step under way, with the state of the others and no checkpoint", async () => {
+    const { journal, swarm, join, drain, run, outcome } = setUp({ workers: 1, everySteps: 100 });
     join("a");
     await drain(() => run.status().step === 2);
     join("b");
     await drain();
     expect(outcome()?.kind).toBe("finished");
     const generations = journal.lines.filter((line) => line.event === "generation");
-    expect(generations[1]).toMatchObject({ step: 3, workers: ["a", "b"], restore: "checkpoint" });
+    expect(generations[1]).toMatchObject({ step: 3, workers: ["a", "b"], restore: "keep" });
     for (const worker of swarm) expect(worker.parameters).toBe(reference(NUM_STEPS));
   });
 
@@ -124,7 +142,7 @@ describe("a run", () => {
     expect(other.parameters).toBe(reference(NUM_STEPS));
   });
 
-  test("gives up when too few are left for too long; what was saved is named", async () => {
+  test("saves and gives up when too few are left for too long", async () => {
     const { clock, join, drain, run, outcome, swarm, settle } = setUp({ workers: 2, minWorkers: 2 });
     join("a");
     join("b");
@@ -134,7 +152,8 @@ describe("a run", () => {
     expect(outcome()).toBeUndefined();
     clock.nowMs += 1_000;
     run.tick();
-    expect(outcome()).toMatchObject({ kind: "failed", step: 5, checkpointStep: 3 });
+    await drain();
+    expect(outcome()).toMatchObject({ kind: "failed", code: "BELOW_MINIMUM", step: 5, checkpointStep: 5 });
     expect(outcome()?.reason).toContain("1 workers are left and the minimum is 2");
   });
 
@@ -142,11 +161,12 @@ describe("a run", () => {
     const { clock, join, drain, run, swarm } = setUp({ workers: 2 });
     const [a, b] = [join("a"), join("b")];
     await drain(() => run.status().step === 2);
-    clock.nowMs += 4_000;
-    run.receive(a.incarnation, { kind: "heartbeat", step: 2, phase: "attack" });
-    clock.nowMs += 2_000;
-    run.tick();
-    expect(b.isAlive).toBe(false);
+    for (let i = 0; i < 6; i++) {
+      clock.nowMs += 1_000;
+      run.tick();
+      if (i < 5) run.receive(a.incarnation, { kind: "heartbeat", step: 2, phase: "attack", phaseMs: 0 });
+    }
+    expect(b.isConnected).toBe(false);
     expect(run.status().members.map(({ workerId }) => workerId)).toEqual(["a"]);
     expect(swarm[0]?.inbox.at(-1)).toMatchObject({ kind: "generation", worldSize: 1, step: 2, restore: "keep" });
   });
@@ -156,7 +176,7 @@ describe("a run", () => {
     const [first] = [join("a"), join("b")];
     await drain(() => run.status().step === 2);
     const second = join("a", "a2");
-    expect(first.isAlive).toBe(false);
+    expect(first.isConnected).toBe(false);
     await drain();
     expect(outcome()?.kind).toBe("finished");
     expect(second.parameters).toBe(reference(NUM_STEPS));
@@ -170,7 +190,7 @@ describe("a run", () => {
     run.requestStop("Ctrl-C");
     expect(run.status().state).toBe("stopping");
     await drain();
-    expect(outcome()).toEqual({ kind: "asked", reason: "Ctrl-C", step: 5, checkpointStep: 5 });
+    expect(outcome()).toEqual({ kind: "asked", reason: "Ctrl-C", code: null, step: 5, checkpointStep: 5 });
     expect((await store.load("latest")).step).toBe(5);
   });
 
@@ -210,59 +230,201 @@ describe("a run", () => {
   test("a worker of another version is refused with a reason", () => {
     const { run } = setUp();
     const port = { send: () => {}, close: () => {} };
-    expect(() => run.join({ workerId: "a", incarnation: "a1", engine: "", protocol: 7 }, port)).toThrow(/speaks protocol 7/);
+    const nothing = { peerEndpoint: "", holdsGeneration: 0, holdsStep: 0, pendingGeneration: 0, pendingStep: 0, commits: [] };
+    expect(() => run.join({ workerId: "a", incarnation: "a1", engine: "", protocol: 7, ...nothing }, port)).toThrow(/speaks protocol 7/);
+  });
+});
+
+/** A run over several coordinators: each is killed with what its journal had, and the next takes it up from there. */
+function setUpSuccession(workers: number) {
+  const lines: JournalLine[] = [];
+  const store = createMemoryCheckpointStore({ keepLast: 100 });
+  const swarm: SwarmWorker[] = [];
+  const begin = () => setUp({ workers, rejoinTimeoutMs: 1e9, lines: [...lines], store, swarm });
+  let current = begin();
+  /** Kills the coordinator; a power loss takes the journal's last commits with it. */
+  const restart = ({ lostCommits = 0 } = {}): void => {
+    lines.push(...current.journal.lines);
+    for (let i = 0; i < lostCommits && lines.at(-1)?.event === "commit"; i++) lines.pop();
+    const old = current;
+    current = begin();
+    for (const worker of swarm.filter(({ isAlive }) => isAlive)) worker.connect(current.run);
+    old.run.depose("killed");
+  };
+  return { lines: () => [...lines, ...current.journal.lines], swarm, store, restart, now: () => current };
+}
+
+describe("a coordinator that comes back", () => {
+  /** Two workers in step 4; `until` says how far each has got when the coordinator dies. */
+  async function killedWhen(until: (a: SwarmWorker, b: SwarmWorker) => boolean, options: { lostCommits?: number } = {}) {
+    const succession = setUpSuccession(2);
+    const [a, b] = [succession.now().join("a"), succession.now().join("b")];
+    await succession.now().drain(() => succession.now().run.status().step === 4);
+    await succession.now().drain(() => until(a, b));
+    succession.restart(options);
+    await succession.now().drain();
+    expect(succession.now().outcome()).toMatchObject({ kind: "finished", step: NUM_STEPS });
+    expect(auditJournal(succession.lines())).toMatchObject({ faults: [], numTakenBack: 0 });
+    for (const worker of [a, b]) expect(worker.parameters).toBe(reference(NUM_STEPS));
+    return succession;
+  }
+
+  test("before any ballot", () => killedWhen(() => true));
+  test("when one has voted", () => killedWhen((a) => a.pending?.step === 4));
+  test("when a verdict is in the journal and nobody was told: both hear it from the next one", () =>
+    killedWhen((a, b) => [a, b].every(({ inbox }) => inbox.some((message) => message.kind === "verdict"))));
+  test("when one was told and the other was not", () => killedWhen((a, b) => a.held?.step === 5 && b.held?.step === 4));
+  test("when both were told and the journal lost it: it is taken over from them", async () => {
+    const { lines } = await killedWhen((a, b) => a.held?.step === 6 && b.held?.step === 6, { lostCommits: 2 });
+    expect(lines().flatMap((line) => (line.event === "commit" && line.toldBy ? [line.step] : []))).toEqual([4, 5]);
+  });
+  test("when only one was told and the journal lost it: the other heals from it", () =>
+    killedWhen((a, b) => a.held?.step === 5 && b.held?.step === 4, { lostCommits: 1 }));
+
+  test("a worker that was replaced meanwhile is fenced, before and after", async () => {
+    const succession = setUpSuccession(2);
+    const first = succession.now().join("a");
+    succession.now().join("b");
+    await succession.now().drain(() => succession.now().run.status().step === 2);
+    first.disconnect();
+    const second = succession.now().join("a", "a2");
+    first.connect(succession.now().run);
+    expect(first.inbox.at(-1)).toMatchObject({ kind: "stop", code: "FENCED" });
+    expect(second.isConnected).toBe(true);
+    succession.restart();
+    expect(first.inbox.at(-1)).toMatchObject({ kind: "stop", code: "FENCED" });
+    await succession.now().drain();
+    expect(second.parameters).toBe(reference(NUM_STEPS));
+  });
+});
+
+describe("leaving in order", () => {
+  test("the others take over after the step under way, and the one that leaves is released", async () => {
+    const { journal, join, drain, run, outcome } = setUp({ workers: 3 });
+    const [a, b] = [join("a"), join("b"), join("c")];
+    await drain(() => run.status().step === 4);
+    b.retire();
+    await drain();
+    expect(outcome()?.kind).toBe("finished");
+    expect(b.stop).toMatchObject({ code: "TERMINATED" });
+    expect(a.parameters).toBe(reference(NUM_STEPS));
+    const generations = journal.lines.filter((line) => line.event === "generation");
+    expect(generations[1]).toMatchObject({ workers: ["a", "c"], restore: "keep", step: 5 });
+    expect(journal.lines.some((line) => line.event === "retry")).toBe(false);
+  });
+
+  test("who is needed goes when the state is saved; the run waits, then ends with BELOW_MINIMUM", async () => {
+    const { clock, join, drain, run, outcome, store } = setUp({ workers: 2, minWorkers: 2, everySteps: 100 });
+    const [a, b] = [join("a"), join("b")];
+    await drain(() => run.status().step === 4);
+    b.retire();
+    await drain();
+    expect(b.stop).toMatchObject({ code: "TERMINATED" });
+    expect((await store.load("latest")).step).toBe(5);
+    expect(run.status().state).toBe("waiting");
+    clock.nowMs += 1_000;
+    run.tick();
+    await drain();
+    expect(outcome()).toMatchObject({ kind: "failed", code: "BELOW_MINIMUM", checkpointStep: 5 });
+    expect(a.stop).toMatchObject({ code: "BELOW_MINIMUM" });
+  });
+});
+
+describe("a worker that hangs", () => {
+  test("is named with its phase and let go; the others go on", async () => {
+    const { clock, join, drain, run, events, outcome } = setUp({ workers: 2 });
+    const [a, b] = [join("a"), join("b")];
+    await drain(() => run.status().step === 4 && a.pending !== null && b.pending === null);
+    const beat = (worker: SwarmWorker, phase: string, phaseMs: number): void =>
+      run.receive(worker.incarnation, { kind: "heartbeat", step: 4, phase, phaseMs });
+    for (let i = 1; i <= 25; i++) {
+      clock.nowMs += 1_000;
+      beat(a, "vote", 1000 * i);
+      if (b.isConnected) beat(b, "gradient", 1000 * i);
+      run.tick();
+    }
+    expect(b.isConnected).toBe(false);
+    await drain();
+    expect(outcome()?.kind).toBe("finished");
+    expect(events.some((event) => event.kind === "notice" && /rank 1 \(b\) hangs in 'gradient' for 2\d s/.test(event.message))).toBe(true);
+    expect(b.stop).toMatchObject({ code: "EVICTED" });
+  });
+
+  test("a coordinator that was away itself accuses nobody", async () => {
+    const { clock, join, drain, run } = setUp({ workers: 2 });
+    const [a, b] = [join("a"), join("b")];
+    await drain(() => run.status().step === 4);
+    run.tick();
+    clock.nowMs += 100_000;
+    run.tick();
+    expect([a.isConnected, b.isConnected]).toEqual([true, true]);
   });
 });
 
 describe("a run under faults", () => {
   type Action =
-    | { kind: "deliver"; to: number }
-    | { kind: "kill"; at: number }
-    | { kind: "join" }
-    | { kind: "fault"; at: number }
-    | { kind: "settle" };
+    | { kind: "deliver" | "kill" | "fault" | "cut" | "connect" | "retire"; at: number }
+    | { kind: "join" | "settle" }
+    | { kind: "restart"; lostCommits: number };
+  const at = <const Kind extends string>(kind: Kind, weight: number) => ({
+    weight,
+    arbitrary: fc.record({ kind: fc.constant(kind), at: fc.nat(9) }),
+  });
   const action: fc.Arbitrary<Action> = fc.oneof(
-    { weight: 20, arbitrary: fc.record({ kind: fc.constant("deliver" as const), to: fc.nat(9) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("kill" as const), at: fc.nat(9) }) },
+    at("deliver", 25),
+    at("kill", 1),
+    at("fault", 1),
+    at("cut", 1),
+    at("connect", 2),
+    at("retire", 1),
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("join" as const) }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("fault" as const), at: fc.nat(9) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("settle" as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("restart" as const), lostCommits: fc.nat(2) }) },
   );
 
   test("whatever happens in whatever order, it finishes with every step counted once and one model", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 3 }), fc.array(action, { maxLength: 150 }), async (workers, actions) => {
-        const { run, journal, swarm, join, drain, settle, outcome, store } = setUp({ workers, rejoinTimeoutMs: 1e9 });
-        for (let i = 0; i < workers; i++) join(`w${i}`);
+      fc.asyncProperty(fc.integer({ min: 1, max: 3 }), fc.array(action, { maxLength: 200 }), async (workers, actions) => {
+        const { lines, swarm, store, restart, now } = setUpSuccession(workers);
+        for (let i = 0; i < workers; i++) now().join(`w${i}`);
         let numJoined = workers;
         let isFaulty = false;
         for (const act of actions) {
-          if (outcome()) break;
+          if (now().outcome()) break;
           const alive = swarm.filter(({ isAlive }) => isAlive);
-          const chosen = (index: number): SwarmWorker | undefined => alive[index % Math.max(1, alive.length)];
-          if (act.kind === "deliver") await chosen(act.to)?.step();
-          else if (act.kind === "settle") await settle();
-          else if (act.kind === "join") join(`w${numJoined++}`);
-          else if (act.kind === "kill") chosen(act.at)?.kill();
-          else if (!isFaulty) {
-            const worker = chosen(act.at);
-            if (worker) worker.fault = "collective";
+          const chosen = "at" in act ? alive[act.at % Math.max(1, alive.length)] : undefined;
+          if (act.kind === "deliver") await chosen?.step();
+          else if (act.kind === "settle") await now().settle();
+          else if (act.kind === "join") now().join(`w${numJoined++}`);
+          else if (act.kind === "kill") chosen?.kill();
+          else if (act.kind === "cut") chosen?.disconnect();
+          else if (act.kind === "connect") chosen?.connect(now().run);
+          else if (act.kind === "retire") chosen?.retire();
+          else if (act.kind === "restart") restart(act);
+          else if (act.kind === "fault" && !isFaulty && chosen) {
+            chosen.fault = "collective";
             isFaulty = true; // one, so that the limit of retries is not what is tested
           }
         }
-        while (!outcome()) {
-          if (!swarm.some(({ isAlive }) => isAlive)) join(`w${numJoined++}`);
-          if (run.status().generation === 0) while (swarm.filter(({ isAlive }) => isAlive).length < workers) join(`w${numJoined++}`);
-          await drain();
+        for (let rounds = 0; !now().outcome(); rounds++) {
+          expect(rounds).toBeLessThan(200);
+          for (const worker of swarm) if (worker.isAlive && !worker.isConnected) worker.connect(now().run);
+          if (!swarm.some(({ isAlive }) => isAlive)) now().join(`w${numJoined++}`);
+          if (now().run.status().generation === 0)
+            while (swarm.filter(({ isAlive }) => isAlive).length < workers) now().join(`w${numJoined++}`);
+          now().clock.nowMs += 600; // those of the last generation are not waited for any longer
+          for (const worker of swarm) now().run.receive(worker.incarnation, { kind: "heartbeat", step: 0, phase: "idle", phaseMs: 0 });
+          now().run.tick();
+          await now().drain();
         }
-        expect(outcome()).toMatchObject({ kind: "finished", step: NUM_STEPS, checkpointStep: NUM_STEPS });
-        const audit = auditJournal(journal.lines);
+        expect(now().outcome()).toMatchObject({ kind: "finished", step: NUM_STEPS, checkpointStep: NUM_STEPS });
+        const audit = auditJournal(lines());
         expect(audit.faults).toEqual([]);
         expect(audit.commits).toHaveLength(NUM_STEPS);
         expect(fromWords((await store.load("latest")).files.model.get("parameters"))).toBe(reference(NUM_STEPS));
-        for (const worker of swarm) if (worker.stop) expect(worker.parameters).toBe(reference(NUM_STEPS));
+        for (const worker of swarm) if (worker.stop?.outcome === "finished") expect(worker.parameters).toBe(reference(NUM_STEPS));
       }),
-      { numRuns: 150 },
+      { numRuns: 300 },
     );
-  });
+  }, 60_000);
 });

@@ -6,10 +6,12 @@
 import type { HostTensor } from "../../src/checkpoint/safetensors.js";
 import type { LoadedCheckpoint } from "../../src/checkpoint/store.js";
 import type { Adjustment } from "../../src/config/adjustment.js";
+import type { WorkerPort } from "../../src/coordinator/roster.js";
 import type { Run } from "../../src/coordinator/run.js";
 import type { Plan } from "../../src/data/plan.js";
 import { slice } from "../../src/data/plan.js";
-import type { FromWorker, GenerationMessage, StateBlock, ToWorker } from "../../src/wire/messages.js";
+import type { Committed, FromWorker, GenerationMessage, StateBlock, ToWorker } from "../../src/wire/messages.js";
+import { PROTOCOL_VERSION } from "../../src/wire/proto.js";
 
 /** One more step on these samples. */
 export function trained(parameters: bigint, ids: Uint32Array): bigint {
@@ -34,7 +36,11 @@ export interface SwarmOptions {
   readonly run: Run;
   readonly plan: Plan;
   readonly load: (step: number) => Promise<LoadedCheckpoint>;
+  /** All of them, this one included: who heals takes the state from another. */
+  readonly swarm: SwarmWorker[];
 }
+
+const NO_CHAINS = { chainsKept: 0, chainsMoved: 0, chainsRestored: 0, chainsAnew: 0 };
 
 export class SwarmWorker {
   readonly workerId: string;
@@ -42,30 +48,81 @@ export class SwarmWorker {
   readonly inbox: ToWorker[] = [];
   isAlive = true;
   parameters = UNTRAINED;
-  /** Next ballot says this instead of the truth. */
-  fault: "collective" | "non-finite" | "checksum" | null = null;
   /** What it says of a step, given how often the guard had drawn anew. */
   metrics: (step: number, salt: number) => Record<string, number> = (step) => ({ loss: step });
   /** Of each generation. */
   readonly adjustments: Adjustment[] = [];
+  /** The state of this step is in `parameters`, as of this generation. */
+  held: { generation: number; step: number } | null = null;
+  /** Voted, and no verdict yet. */
+  pending: Committed | null = null;
+  readonly commits: Committed[] = [];
+  /** Next ballot says this instead of the truth. */
+  fault: "collective" | "non-finite" | "checksum" | "engine" | null = null;
   stop: Extract<ToWorker, { kind: "stop" }> | null = null;
   #generation: GenerationMessage | null = null;
-  readonly #options: SwarmOptions;
+  #options: SwarmOptions;
+  #port: WorkerPort | null = null;
 
   constructor(workerId: string, incarnation: string, options: SwarmOptions) {
     this.workerId = workerId;
     this.incarnation = incarnation;
     this.#options = options;
-    options.run.join(
-      { workerId, incarnation, engine: "none", protocol: 1 },
-      { send: (message) => this.inbox.push(message), close: () => this.#end() },
+    options.swarm.push(this);
+    this.connect(options.run);
+  }
+
+  /** Opens a session, the first one or another after the last was lost; what it has is said. */
+  connect(run: Run): void {
+    this.#options = { ...this.#options, run };
+    this.inbox.length = 0;
+    const { workerId, incarnation, held, pending } = this;
+    const port: WorkerPort = {
+      send: (message) => {
+        if (this.#port === port) this.inbox.push(message);
+      },
+      close: () => {
+        if (this.#port === port) this.#port = null;
+      },
+    };
+    this.#port = port;
+    run.join(
+      {
+        workerId,
+        incarnation,
+        engine: "none",
+        protocol: PROTOCOL_VERSION,
+        peerEndpoint: `memory://${incarnation}`,
+        holdsGeneration: held?.generation ?? 0,
+        holdsStep: held?.step ?? 0,
+        pendingGeneration: pending?.generation ?? 0,
+        pendingStep: pending?.step ?? 0,
+        commits: this.commits,
+      },
+      port,
     );
+  }
+
+  /** Its connection is cut: the coordinator hears of it, the worker goes on and may connect again. */
+  disconnect(): void {
+    const port = this.#port;
+    this.#port = null;
+    this.inbox.length = 0;
+    if (port) this.#options.run.disconnected(this.incarnation, port, "its connection was cut");
   }
 
   /** Its process dies: nothing more is said or heard. */
   kill(): void {
-    this.#end();
-    this.#options.run.disconnected(this.incarnation, "killed");
+    this.isAlive = false;
+    this.disconnect();
+  }
+
+  get isConnected(): boolean {
+    return this.isAlive && this.#port !== null;
+  }
+
+  retire(): void {
+    this.#say({ kind: "leave", reason: "told to", failed: false, retire: true, code: "" });
   }
 
   /** Takes one message in and does what it asks. */
@@ -77,22 +134,34 @@ export class SwarmWorker {
     switch (message.kind) {
       case "generation":
         this.#generation = message;
+        this.pending = null;
         this.adjustments.push(message.adjustment);
         if (message.restore === "fresh") this.parameters = UNTRAINED;
+        if (message.restore === "heal") {
+          const donor = this.#options.swarm.find(({ incarnation, isAlive }) => isAlive && message.donor === `memory://${incarnation}`);
+          if (donor?.held?.step !== message.step) break; // it is gone: another generation follows
+          this.parameters = donor.parameters;
+        }
+        if (message.restore === "keep" && this.held?.step !== message.step)
+          throw new Error(`${this.workerId} keeps ${this.held?.step} at step ${message.step}`);
         if (message.restore === "checkpoint") {
           const { files } = await load(message.checkpointStep);
           this.parameters = fromWords(files.model.get("parameters"));
         }
+        this.held = { generation: message.generation, step: message.step };
         this.#say({ kind: "ringBound", generation: message.generation, endpoint: `memory://${this.incarnation}` });
         break;
       case "ringPeers":
-        if (message.generation === mine?.generation) this.#say({ kind: "ready", generation: message.generation, step: mine.step });
+        if (message.generation === mine?.generation)
+          this.#say({ kind: "ready", generation: message.generation, step: mine.step, ...NO_CHAINS });
         break;
       case "proceed": {
         if (message.generation !== mine?.generation) break;
         const { ids } = plan.batchOf(message.step);
         const { from, to } = slice(ids.length, mine.rank, mine.sliceWeights);
-        const broken = this.fault === "collective" || this.fault === "non-finite" ? this.fault : null;
+        const broken = this.fault === "checksum" ? null : this.fault;
+        const { generation } = mine;
+        if (broken === null) this.pending = { generation, step: message.step, checksum: this.parameters };
         this.#say({
           kind: "ballot",
           generation: mine.generation,
@@ -109,9 +178,20 @@ export class SwarmWorker {
         break;
       }
       case "verdict":
-        if (message.generation !== mine?.generation || !message.commit) break;
-        this.parameters = trained(this.parameters, plan.batchOf(message.step).ids);
-        if (message.checkpoint) this.#save(mine, message.step + 1);
+        if (this.pending?.generation !== message.generation || this.pending.step !== message.step) break;
+        if (message.commit) {
+          this.parameters = trained(this.parameters, plan.batchOf(message.step).ids);
+          this.commits.push(this.pending);
+          this.held = { generation: message.generation, step: message.step + 1 };
+        }
+        this.pending = null;
+        if (message.commit && message.checkpoint && mine) this.#save(mine, message.step + 1);
+        break;
+      case "save":
+        if (message.generation === mine?.generation) this.#save(mine, message.step);
+        break;
+      case "release":
+        this.#generation = null;
         break;
       case "stop":
         this.stop = message;
@@ -153,11 +233,6 @@ export class SwarmWorker {
   }
 
   #say(message: FromWorker): void {
-    if (this.isAlive) this.#options.run.receive(this.incarnation, message);
-  }
-
-  #end(): void {
-    this.isAlive = false;
-    this.inbox.length = 0;
+    if (this.isConnected) this.#options.run.receive(this.incarnation, message);
   }
 }

@@ -13,7 +13,7 @@ const status = {
   samplesPerSecond: 1234.5,
   etaSeconds: 60,
   metrics: { loss: 1.5, "energy/clean": Number.NaN },
-  members: [{ workerId: "w0", rank: 0, engine: "cpu", phase: "attack", step: 41, stepMs: 250 }],
+  members: [{ workerId: "w0", rank: 0, engine: "cpu", phase: "attack", step: 41, stepMs: 250, share: 1 }],
 } as const;
 
 it("writes each family once, with help, type and escaped labels", () => {

@@ -1,13 +1,25 @@
 /** Every kind of message survives the way over the wire, 64-bit values and words included. */
 import { describe, expect, test } from "vitest";
-import type { FromWorker, LoadStateRequest, RunStatus, SampleBlocks, StateBlock, ToWorker } from "../../src/wire/messages.js";
-import { coordination, runControl } from "../../src/wire/proto.js";
+import type { FetchRequest, FromWorker, LoadStateRequest, RunStatus, SampleBlocks, StateBlock, ToWorker } from "../../src/wire/messages.js";
+import { coordination, peer, runControl } from "../../src/wire/proto.js";
 
 const fromWorker: FromWorker[] = [
-  { kind: "hello", workerId: "local-0", incarnation: "a1", engine: "cpu", protocol: 1 },
-  { kind: "heartbeat", step: 2 ** 40, phase: "attack" },
+  {
+    kind: "hello",
+    workerId: "local-0",
+    incarnation: "a1",
+    engine: "cpu",
+    protocol: 2,
+    peerEndpoint: "127.0.0.1:9",
+    holdsGeneration: 3,
+    holdsStep: 2 ** 40,
+    pendingGeneration: 0,
+    pendingStep: 0,
+    commits: [{ generation: 3, step: 2 ** 33, checksum: 2n ** 64n - 1n }],
+  },
+  { kind: "heartbeat", step: 2 ** 40, phase: "attack", phaseMs: 12.5 },
   { kind: "ringBound", generation: 3, endpoint: "tcp://127.0.0.1:9" },
-  { kind: "ready", generation: 3, step: 0 },
+  { kind: "ready", generation: 3, step: 0, chainsKept: 4, chainsMoved: 3, chainsRestored: 2, chainsAnew: 1 },
   {
     kind: "ballot",
     generation: 3,
@@ -21,11 +33,11 @@ const fromWorker: FromWorker[] = [
     sampleIds: [5, 4_000_000_000],
   },
   { kind: "ballot", generation: 3, step: 17, ok: true, fault: "none", reason: "", checksum: 0n, metrics: {}, phasesMs: {}, sampleIds: [] },
-  { kind: "leave", reason: "SIGTERM", failed: false, wish: true },
+  { kind: "leave", reason: "SIGTERM", failed: false, retire: true, code: "" },
 ];
 
 const toWorker: ToWorker[] = [
-  { kind: "welcome", runId: "r", configJson: "{}", manifestJson: "{}", heartbeatMs: 500 },
+  { kind: "welcome", runId: "r", configJson: "{}", manifestJson: "{}", heartbeatMs: 500, term: 2 },
   {
     kind: "generation",
     generation: 1,
@@ -33,14 +45,20 @@ const toWorker: ToWorker[] = [
     worldSize: 2,
     sliceWeights: [1, 1],
     step: 8,
-    restore: "checkpoint",
+    restore: "heal",
     checkpointStep: 8,
+    hasCheckpoint: true,
+    give: "chains",
+    donor: "a:1",
+    peers: [{ endpoint: "a:1", rowFrom: 0, rowTo: 2 ** 33 }],
     adjustment: { salt: 2, lrFactor: 0.25, samplerStepsFactor: 4, attackStepsFactor: 1, energyL2: 0.04 },
   },
+  { kind: "save", generation: 1, step: 8 },
+  { kind: "release", generation: 2, step: 8 },
   { kind: "ringPeers", generation: 1, endpoints: ["tcp://a:1", "tcp://b:2"] },
   { kind: "proceed", generation: 1, step: 8 },
   { kind: "verdict", generation: 1, step: 8, commit: true, reason: "all 2 voted for it", checkpoint: false },
-  { kind: "stop", outcome: "finished", reason: "all steps are done" },
+  { kind: "stop", outcome: "finished", reason: "all steps are done", code: "TERMINATED" },
 ];
 
 describe("messages over the wire", () => {
@@ -96,6 +114,8 @@ describe("messages over the wire", () => {
     expect(coordination.saveState.requestDeserialize(coordination.saveState.requestSerialize(state))).toEqual(state);
     const load: LoadStateRequest = { step: 9, files: ["model"], rowFrom: 2, rowTo: 7 };
     expect(coordination.loadState.requestDeserialize(coordination.loadState.requestSerialize(load))).toEqual(load);
+    const fetch: FetchRequest = { generation: 4, files: ["model"], rowFrom: 2, rowTo: 7 };
+    expect(peer.fetch.requestDeserialize(peer.fetch.requestSerialize(fetch))).toEqual(fetch);
   });
 
   test("status", () => {
@@ -111,7 +131,7 @@ describe("messages over the wire", () => {
       samplesPerSecond: 12.5,
       etaSeconds: 60,
       metrics: { loss: 1 },
-      members: [{ workerId: "local-0", rank: 0, engine: "cpu", phase: "attack", step: 10, stepMs: 31.5 }],
+      members: [{ workerId: "local-0", rank: 0, engine: "cpu", phase: "attack", step: 10, stepMs: 31.5, share: 0.5 }],
     };
     expect(runControl.status.responseDeserialize(runControl.status.responseSerialize(status))).toEqual(status);
   });

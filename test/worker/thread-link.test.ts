@@ -11,6 +11,7 @@ const fresh = (generation: number): Turn => ({
   kind: "generation",
   assignment: { generation, rank: 0, worldSize: 1, step: 0, chains: { from: 0, to: 1 }, adjustment: NO_ADJUSTMENT },
   state: "fresh",
+  chains: [],
 });
 
 /** The link thread's answers, in order. */

@@ -51,11 +51,11 @@ describe("the training thread's end", () => {
     const training = new Training({
       engine,
       program: program(
-        `const end = new BlockingEnd(workerData.channel); end.post({ kind: "failed", reason: "no such layer", hint: "another model" }); end.close();`,
+        `const end = new BlockingEnd(workerData.channel); end.post({ kind: "failed", reason: "no such layer", hint: "another model", code: "CONFIG" }); end.close();`,
       ),
     });
     expect(await training.started).toBeNull();
-    expect(await training.ended).toEqual({ kind: "failed", reason: "no such layer", hint: "another model" });
+    expect(await training.ended).toEqual({ kind: "failed", reason: "no such layer", hint: "another model", code: "CONFIG" });
   });
 
   test.each([

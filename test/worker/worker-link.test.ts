@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { StatePart } from "../../src/checkpoint/state-part.js";
 import { createMemoryCheckpointStore } from "../../src/checkpoint/store.js";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import { type Coordinator, createCoordinator } from "../../src/coordinator/coordinator.js";
@@ -15,7 +16,8 @@ import { readJournal } from "../../src/coordinator/journal.js";
 import { createMemorySamples } from "../../src/data/samples.js";
 import { checksum } from "../../src/util/checksum.js";
 import { callUnary, openClient } from "../../src/wire/client.js";
-import { runControl } from "../../src/wire/proto.js";
+import { PROTOCOL_VERSION, runControl } from "../../src/wire/proto.js";
+import { Dialer } from "../../src/worker/dialer.js";
 import { WorkerLink } from "../../src/worker/worker-link.js";
 import { NUM_CLASSES, SHAPE, smallConfig, smallSamples } from "../kit/small-run.js";
 
@@ -38,17 +40,29 @@ function coordinate(workers: number, over: Partial<Parameters<typeof createCoord
 }
 
 interface TrainerOptions {
-  readonly coordinator: Coordinator;
+  /** Whom it finds, whenever it looks. */
+  readonly coordinator: () => Coordinator;
   readonly name: string;
+  readonly reconnectMs?: number;
   /** Before its ballot of each step. */
   readonly onStep?: (step: number, link: WorkerLink) => void;
 }
 
 /** The training loop without a network: each sample adds to a place of the parameters that its id names. */
-async function trainOver({ coordinator, name, onStep }: TrainerOptions): Promise<{ parameters: Float32Array; outcome: string }> {
-  const client = openClient(coordinator.address);
-  const hello = { workerId: name, incarnation: `${name}-1`, engine: "arithmetic", protocol: 1 };
-  const link = new WorkerLink({ client, hello, ring: { host: "127.0.0.1" }, log });
+async function trainOver({
+  coordinator,
+  name,
+  onStep,
+  reconnectMs = 0,
+}: TrainerOptions): Promise<{ parameters: Float32Array; outcome: string }> {
+  const link = new WorkerLink({
+    dialer: new Dialer({ whereabouts: async () => [coordinator().address], pauseMs: { first: 10, longest: 50 } }),
+    hello: { workerId: name, incarnation: `${name}-1`, engine: "arithmetic", protocol: PROTOCOL_VERSION },
+    ring: () => ({ host: "127.0.0.1" }),
+    connectMs: 5_000,
+    reconnectMs,
+    log,
+  });
   const parameters = new Float32Array(NUM_PARAMETERS);
   const gradient = new Float32Array(new SharedArrayBuffer(4 * NUM_PARAMETERS));
   const imageBytes = SHAPE.height * SHAPE.width * SHAPE.channels;
@@ -60,6 +74,15 @@ async function trainOver({ coordinator, name, onStep }: TrainerOptions): Promise
       if (turn.kind === "generation") {
         if (typeof turn.state === "object") parameters.set(turn.state.find(({ tensor }) => tensor === "parameters")?.data as Float32Array);
         link.ready(turn.assignment.generation);
+        continue;
+      }
+      if (turn.kind === "offer" || turn.kind === "save") {
+        const parts: StatePart[] = [
+          { file: "model", tensor: "parameters", dtype: "F32", shape: [NUM_PARAMETERS], row: 0, data: parameters.slice() },
+        ];
+        if (turn.kind === "save") link.save(parts);
+        else if (turn.what === "everything") link.offer(parts);
+        else link.offer([]);
         continue;
       }
       gradient.fill(0);
@@ -87,7 +110,6 @@ async function trainOver({ coordinator, name, onStep }: TrainerOptions): Promise
     }
   } finally {
     await link.close();
-    client.close();
   }
 }
 
@@ -98,7 +120,7 @@ describe("training over the wire", () => {
     coordinator.events.on("event", (event: RunEvent) => {
       if (event.kind === "commit") ids[Math.floor(event.step / 6)]?.push(...event.ids);
     });
-    const ends = await Promise.all(Array.from({ length: workers }, (_, i) => trainOver({ coordinator, name: `w${i}` })));
+    const ends = await Promise.all(Array.from({ length: workers }, (_, i) => trainOver({ coordinator: () => coordinator, name: `w${i}` })));
     expect(await coordinator.finished).toMatchObject({ kind: "finished", step: 12, checkpointStep: 12 });
     for (const epoch of ids) expect(epoch.sort((a, b) => a - b)).toEqual(Array.from({ length: NUM_SAMPLES }, (_, id) => id));
     for (const { parameters, outcome } of ends) {
@@ -116,26 +138,26 @@ describe("training over the wire", () => {
     );
   });
 
-  test("a worker that joins late is given the saved state and the others' model", async () => {
+  test("a worker that joins late takes the model from the other, not from a checkpoint", async () => {
     const coordinator = await coordinate(1);
     let late: ReturnType<typeof trainOver> | undefined;
     const first = trainOver({
-      coordinator,
+      coordinator: () => coordinator,
       name: "a",
       onStep(step) {
-        if (step === 1) late ??= trainOver({ coordinator, name: "b" });
+        if (step === 1) late ??= trainOver({ coordinator: () => coordinator, name: "b" });
       },
     });
     expect((await coordinator.finished).kind).toBe("finished");
     expect((await first).parameters).toEqual((await late)?.parameters);
     const { lines } = await readJournal(runFolder);
     expect(auditJournal(lines).faults).toEqual([]);
-    expect(lines.findLast((line) => line.event === "generation")).toMatchObject({ workers: ["a", "b"], restore: "checkpoint" });
+    expect(lines.findLast((line) => line.event === "generation")).toMatchObject({ workers: ["a", "b"], restore: "keep" });
   });
 
   test("stopped and resumed, it ends with the model of an undisturbed run", async () => {
     const whole = await coordinate(2);
-    const [reference] = await Promise.all(["a", "b"].map((name) => trainOver({ coordinator: whole, name })));
+    const [reference] = await Promise.all(["a", "b"].map((name) => trainOver({ coordinator: () => whole, name })));
     await whole.finished;
     await rm(join(runFolder, "journal.jsonl"));
 
@@ -144,14 +166,14 @@ describe("training over the wire", () => {
     const onStep = (step: number): void => {
       if (step === 6) first.stop("enough for today");
     };
-    await Promise.all(["a", "b"].map((name) => trainOver({ coordinator: first, name, onStep })));
+    await Promise.all(["a", "b"].map((name) => trainOver({ coordinator: () => first, name, onStep })));
     const stopped = await first.finished;
     expect(stopped).toMatchObject({ kind: "asked", reason: "enough for today" });
     expect(stopped.checkpointStep).toBe(stopped.step);
 
     const second = await coordinate(1, { store, resume: true });
     expect(second.startStep).toBe(stopped.step);
-    const { parameters } = await trainOver({ coordinator: second, name: "a" });
+    const { parameters } = await trainOver({ coordinator: () => second, name: "a" });
     expect((await second.finished).kind).toBe("finished");
     expect(parameters).toEqual(reference?.parameters);
     expect(auditJournal((await readJournal(runFolder)).lines)).toMatchObject({ faults: [], numTakenBack: 0 });
@@ -160,16 +182,22 @@ describe("training over the wire", () => {
   test("a run whose last step is saved is finished when it is taken up again", async () => {
     const store = createMemoryCheckpointStore({ keepLast: 10 });
     const first = await coordinate(1, { store });
-    await trainOver({ coordinator: first, name: "a" });
+    await trainOver({ coordinator: () => first, name: "a" });
     await first.finished;
     const again = await coordinate(1, { store, resume: true });
-    expect(await again.finished).toEqual({ kind: "finished", reason: "all 12 steps were done before", step: 12, checkpointStep: 12 });
+    expect(await again.finished).toEqual({
+      kind: "finished",
+      reason: "all 12 steps were done before",
+      code: null,
+      step: 12,
+      checkpointStep: 12,
+    });
   });
 
   test("a checkpoint of other data is not resumed", async () => {
     const store = createMemoryCheckpointStore({ keepLast: 10 });
     const first = await coordinate(1, { store });
-    await trainOver({ coordinator: first, name: "a" });
+    await trainOver({ coordinator: () => first, name: "a" });
     await first.finished;
     await expect(coordinate(1, { store, resume: true, manifest: { name: "other" } })).rejects.toThrow(/was trained on other data/);
   });
@@ -179,18 +207,67 @@ describe("training over the wire", () => {
     const onStep = (step: number): void => {
       if (step === 3) coordinator.fail("the test says so");
     };
-    const ends = await Promise.all(["a", "b"].map((name) => trainOver({ coordinator, name, onStep })));
+    const ends = await Promise.all(["a", "b"].map((name) => trainOver({ coordinator: () => coordinator, name, onStep })));
     expect(ends.map(({ outcome }) => outcome)).toEqual(["failed", "failed"]);
     expect(await coordinator.finished).toMatchObject({ kind: "failed", reason: "the test says so" });
   });
 
-  test("a worker whose training breaks ends the run with its reason", async () => {
+  test("a worker whose training breaks is let go; one alone ends the run with its reason", async () => {
     const coordinator = await coordinate(2);
-    const broken = trainOver({ coordinator, name: "a", onStep: (step, link) => void (step === 2 && link.fail("out of memory")) });
-    const other = trainOver({ coordinator, name: "b" });
-    expect(await coordinator.finished).toMatchObject({ kind: "failed", reason: "worker a, step 2: out of memory" });
+    const onStep = (step: number, link: WorkerLink): void => void (step === 2 && link.fail("out of memory"));
+    const broken = trainOver({ coordinator: () => coordinator, name: "a", onStep });
+    const other = trainOver({ coordinator: () => coordinator, name: "b" });
+    expect(await coordinator.finished).toMatchObject({ kind: "finished" });
     expect((await broken).outcome).toBe("failed");
-    expect((await other).outcome).toBe("failed");
+    expect((await other).outcome).toBe("finished");
+
+    await rm(join(runFolder, "journal.jsonl"));
+    const alone = await coordinate(1);
+    const last = trainOver({ coordinator: () => alone, name: "a", onStep });
+    expect(await alone.finished).toMatchObject({ kind: "failed", code: "ENGINE", reason: "worker a, step 2: out of memory" });
+    await last;
+  });
+
+  test("a coordinator that is replaced, on another port, finds its workers again: no step is taken back", async () => {
+    const store = createMemoryCheckpointStore({ keepLast: 10 });
+    const timeouts = { returnMs: 5_000, goodbyeMs: 0 };
+    let current = await coordinate(2, { store, timeouts });
+    const first = current;
+    let replaced: Promise<void> | undefined;
+    const replace = async (): Promise<void> => {
+      first.depose("the test says so");
+      await first.finished;
+      current = await coordinate(2, { store, resume: true, timeouts });
+    };
+    const onStep = (step: number): void => {
+      if (step === 6) replaced ??= replace();
+    };
+    const both = ["a", "b"].map((name) => trainOver({ coordinator: () => current, name, onStep, reconnectMs: 20_000 }));
+    const ends = await Promise.all(both);
+    await replaced;
+    expect(current).not.toBe(first);
+    expect(await current.finished).toMatchObject({ kind: "finished", step: 12, checkpointStep: 12 });
+    expect(ends.map(({ outcome }) => outcome)).toEqual(["finished", "finished"]);
+    expect(ends[0]?.parameters).toEqual(ends[1]?.parameters);
+    const { lines } = await readJournal(runFolder);
+    expect(auditJournal(lines)).toMatchObject({ faults: [], numTakenBack: 0 });
+    expect(lines.filter((line) => line.event === "generation").map(({ restore }) => restore)).toEqual(["fresh", "keep"]);
+  });
+
+  test("a worker that leaves in order is released, and the other goes on", async () => {
+    const coordinator = await coordinate(2);
+    const leaver = trainOver({
+      coordinator: () => coordinator,
+      name: "a",
+      onStep: (step, link) => void (step === 3 && link.retire("SIGTERM")),
+    });
+    const other = trainOver({ coordinator: () => coordinator, name: "b" });
+    expect(await coordinator.finished).toMatchObject({ kind: "finished" });
+    expect((await leaver).outcome).toBe("failed");
+    expect((await other).outcome).toBe("finished");
+    const { lines } = await readJournal(runFolder);
+    expect(auditJournal(lines)).toMatchObject({ faults: [], numTakenBack: 0 });
+    expect(lines.filter((line) => line.event === "retry")).toEqual([]);
   });
 });
 

@@ -42,6 +42,7 @@ export function startChildren(options: ChildrenOptions): Children {
   for (let i = 0; i < options.count; i++) {
     const workerId = `local-${i}`;
     const words = ["worker", "--coordinator", options.coordinator, "--id", workerId];
+    words.push("--reconnect-timeout", "0"); // they end with this process
     words.push("--engine", options.engine, "--device", deviceOf(options.device, i), "--threads", String(options.threads));
     words.push("--log", resolve(options.runFolder, "logs", `worker-${workerId}.jsonl`));
     const child = spawn(process.execPath, [program, ...words], {

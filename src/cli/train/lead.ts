@@ -7,8 +7,9 @@ import { join } from "node:path";
 import pino from "pino";
 import { createCheckpointStore } from "../../checkpoint/store.js";
 import type { Config } from "../../config/schema.js";
-import { type Coordinator, createCoordinator } from "../../coordinator/coordinator.js";
+import { type Coordinator, type CoordinatorOptions, type CoordinatorTimeouts, createCoordinator } from "../../coordinator/coordinator.js";
 import type { Outcome } from "../../coordinator/events.js";
+import type { Slices } from "../../coordinator/speeds.js";
 import { openDataset } from "../../data/dataset.js";
 import { readRecorded } from "../../data/files.js";
 import { createTensorBoardSink } from "../../report/tensorboard.js";
@@ -23,14 +24,17 @@ export interface LeadOptions {
   readonly runFolder: string;
   readonly workers: number;
   readonly minWorkers: number;
+  readonly maxWorkers?: number;
+  readonly slices: Slices;
   readonly listen: string;
-  /** How long a run below its minimum waits for new workers. */
-  readonly rejoinMs: number;
+  readonly timeouts: Partial<CoordinatorTimeouts>;
   readonly resume: boolean;
   /** host:port for Prometheus, if any. */
   readonly metrics?: string | undefined;
   /** Called when the coordinator listens; what it returns is awaited before this process goes on. */
   readonly onListening: (coordinator: Coordinator) => { ended: (graceMs: number) => Promise<void> };
+  /** For tests: `CoordinatorOptions.wrapJournal`. */
+  readonly wrapJournal?: CoordinatorOptions["wrapJournal"];
 }
 
 export interface RunResult {
@@ -68,13 +72,16 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     listen: options.listen,
     workers: options.workers,
     minWorkers: options.minWorkers,
+    ...(options.maxWorkers !== undefined && { maxWorkers: options.maxWorkers }),
+    ...(options.wrapJournal && { wrapJournal: options.wrapJournal }),
+    slices: options.slices,
     resume: options.resume,
     log,
     sinks: [tensorBoard],
-    timeouts: { rejoinMs: options.rejoinMs },
+    timeouts: options.timeouts,
   });
   let endMetrics = (): void => {};
-  const withdraw = await announceLeader(runFolder, coordinator.address);
+  const withdraw = await announceLeader(runFolder, coordinator.address, (other) => coordinator.depose(other));
   const progress = createRunProgress(process.stderr);
   const since = performance.now();
   let status = coordinator.status();
@@ -94,6 +101,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     progress.end();
     await workers.ended(2_000); // their sessions are over; one that never had any is not waited for
     if (outcome.kind === "failed") throw failure(outcome, runFolder);
+    if (outcome.code === "TERMINATED") throw terminated(outcome, runFolder);
     progress.say(outcome.kind === "finished" ? describeProgress(status) : `stopped: ${outcome.reason}`);
     const seconds = (performance.now() - since) / 1000;
     progress.say(`${outcome.step} of ${coordinator.numSteps} steps are saved in ${runFolder} (${describeSeconds(seconds)})`);
@@ -115,7 +123,7 @@ function onSignals(coordinator: Coordinator, say: (text: string) => void): () =>
     numSignals++;
     if (numSignals === 1) {
       say(`${signal}: saving after the step under way; once more ends at once`);
-      coordinator.stop(signal);
+      coordinator.stop(signal, signal === "SIGTERM" ? "TERMINATED" : undefined);
       return;
     }
     coordinator.abort(`${signal}, twice`);
@@ -125,15 +133,20 @@ function onSignals(coordinator: Coordinator, say: (text: string) => void): () =>
   return () => process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
 }
 
-function failure({ reason, checkpointStep }: Outcome, runFolder: string): IsoergError {
+/** A signal that a machine sent: what is done is saved, and whoever starts the same command again goes on from there. */
+function terminated({ reason, step, checkpointStep }: Outcome, runFolder: string): IsoergError {
+  const saved =
+    checkpointStep === step ? `step ${step} is saved in ${runFolder}` : `the last checkpoint is that of step ${checkpointStep ?? 0}`;
+  return new IsoergError("TERMINATED", `ended by ${reason}; ${saved}`, { hint: "The same command goes on from there." });
+}
+
+function failure({ reason, code, checkpointStep }: Outcome, runFolder: string): IsoergError {
   const logs = `What each process did is in ${join(runFolder, "logs")}`;
-  if (reason.includes("not finite")) {
+  if (code === "DIVERGED") {
     return new IsoergError("DIVERGED", `the run failed: ${reason}`, {
       hint: `The same settings would come to the same: change some (a smaller optimizer.lr, clipNorm). ${logs}.`,
     });
   }
-  // A sample stream ends with this status where a shard's content is not what its manifest says: the data are at fault, not the run.
-  const code = reason.includes("DATA_LOSS") ? "DATA" : "ENGINE";
   const hint = checkpointStep === null ? `${logs}.` : `${logs}; the same command goes on from step ${checkpointStep}.`;
-  return new IsoergError(code, `the run failed: ${reason}`, { hint });
+  return new IsoergError(code ?? "ENGINE", `the run failed: ${reason}`, { hint });
 }

@@ -4,7 +4,7 @@
  * that keeps a second one out and lets `isoerg status --run DIR` find it.
  */
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
@@ -24,7 +24,7 @@ export type Entrance =
   | { readonly kind: "finished"; readonly step: number };
 
 const LEADER = "coordinator.json";
-const REFRESH_MS = 10_000;
+const REFRESH_MS = 2_000;
 /** A leader on another host that has not refreshed its file for so long is gone. */
 const GONE_MS = 60_000;
 const leaderSchema = z.object({ pid: z.int(), host: z.string(), address: z.string() });
@@ -65,17 +65,26 @@ export async function enterRunFolder(
   return { kind: "continue", step: standing.kind === "unfinished" ? standing.step : 0 };
 }
 
-/** Says who leads the run, until the returned function is called. */
-export async function announceLeader(folder: string, address: string): Promise<() => Promise<void>> {
+/**
+ * Says who leads the run, until the returned function is called. The file is looked at as often as it is refreshed: a leader that
+ * was away for so long that another took its place is told by `onReplaced`, and must not go on.
+ */
+export async function announceLeader(folder: string, address: string, onReplaced: (reason: string) => void): Promise<() => Promise<void>> {
   const path = join(resolve(folder), LEADER);
-  await writeFile(path, `${JSON.stringify({ pid: process.pid, host: hostname(), address })}\n`);
-  const timer = setInterval(() => {
+  const self = { pid: process.pid, host: hostname(), address };
+  await writeFile(`${path}.tmp`, `${JSON.stringify(self)}\n`);
+  await rename(`${path}.tmp`, path);
+  const isOther = (leader: z.infer<typeof leaderSchema>): boolean => leader.pid !== self.pid || leader.host !== self.host;
+  const timer = setInterval(async () => {
+    const leader = await readLeader(resolve(folder));
+    if (leader && isOther(leader)) return onReplaced(`process ${leader.pid} on ${leader.host} leads this run now, at ${leader.address}`);
     const now = new Date();
     utimes(path, now, now).catch(() => {}); // someone deleted it, as the error for a second leader proposes
   }, REFRESH_MS);
-  return () => {
+  return async () => {
     clearInterval(timer);
-    return rm(path, { force: true });
+    const leader = await readLeader(resolve(folder));
+    if (!leader || !isOther(leader)) await rm(path, { force: true });
   };
 }
 

@@ -3,8 +3,8 @@ import type { handleServerStreamingCall } from "@grpc/grpc-js";
 import { IsoergError } from "../../util/error.js";
 import type { DatasetFileRequest, FileBlock } from "../../wire/messages.js";
 import { BLOCK_BYTES } from "../../wire/proto.js";
-import { refusal } from "./refusal.js";
-import { writeWithPressure } from "./write.js";
+import { refusal } from "../../wire/refusal.js";
+import { writeWithPressure } from "../../wire/write.js";
 
 /** By name; each is read (and checked) when it is asked for. */
 export type DatasetFiles = Readonly<Record<string, () => Promise<Uint8Array>>>;

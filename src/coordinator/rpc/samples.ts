@@ -9,8 +9,8 @@ import { pixelsOf, type SampleSource } from "../../data/samples.js";
 import { IsoergError } from "../../util/error.js";
 import type { SampleBlock, SampleBlocks, SamplesRequest } from "../../wire/messages.js";
 import { BLOCK_BYTES } from "../../wire/proto.js";
-import { refusal } from "./refusal.js";
-import { writeWithPressure } from "./write.js";
+import { refusal } from "../../wire/refusal.js";
+import { writeWithPressure } from "../../wire/write.js";
 
 const FULL_BYTES = BLOCK_BYTES / 4;
 

@@ -5,8 +5,8 @@
 import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
 import { status } from "@grpc/grpc-js";
 import type { FromWorker, ToWorker, Welcome } from "../../wire/messages.js";
+import { refusal } from "../../wire/refusal.js";
 import type { Run } from "../run.js";
-import { refusal } from "./refusal.js";
 
 export function sessionHandler(run: Run, welcome: Welcome): handleBidiStreamingCall<FromWorker, ToWorker> {
   return (call: ServerDuplexStream<FromWorker, ToWorker>) => {
@@ -15,7 +15,7 @@ export function sessionHandler(run: Run, welcome: Welcome): handleBidiStreamingC
     const left = (reason: string): void => {
       if (!isOpen) return;
       isOpen = false;
-      if (incarnation !== null) run.disconnected(incarnation, reason);
+      if (incarnation !== null) run.disconnected(incarnation, port, reason);
     };
     const port = {
       send(message: ToWorker): void {
@@ -32,8 +32,8 @@ export function sessionHandler(run: Run, welcome: Welcome): handleBidiStreamingC
       if (incarnation !== null) {
         run.receive(incarnation, message);
       } else if (message.kind === "hello") {
-        incarnation = message.incarnation;
         call.write({ kind: "welcome", ...welcome });
+        incarnation = message.incarnation;
         try {
           run.join(message, port);
         } catch (error) {

@@ -7,9 +7,9 @@ import type { CheckpointFile, CheckpointStore, LoadedCheckpoint } from "../../ch
 import { IsoergError } from "../../util/error.js";
 import type { LoadStateRequest, SaveStateReply, StateBlock } from "../../wire/messages.js";
 import { BLOCK_BYTES } from "../../wire/proto.js";
+import { refusal } from "../../wire/refusal.js";
+import { writeWithPressure } from "../../wire/write.js";
 import type { Run } from "../run.js";
-import { refusal } from "./refusal.js";
-import { writeWithPressure } from "./write.js";
 
 export function saveStateHandler(run: Run): handleClientStreamingCall<StateBlock, SaveStateReply> {
   return (call, reply) => {

@@ -1,0 +1,26 @@
+/** Numbers of workers and of seconds on the command line. */
+import { InvalidArgumentError } from "commander";
+
+export interface WorkerCount {
+  /** The run goes on while so many are left; null where only one number was given. */
+  readonly min: number | null;
+  /** The start waits for so many. */
+  readonly expected: number;
+  /** More than these wait as spares; null for no limit. */
+  readonly max: number | null;
+}
+
+/** `4`, or `2:8` for a minimum and a maximum. @throws InvalidArgumentError */
+export function parseWorkers(text: string): WorkerCount {
+  const found = /^(\d+)(?::(\d+))?$/.exec(text);
+  const [first, second] = [Number(found?.[1]), found?.[2] === undefined ? null : Number(found[2])];
+  if (!found || first < 1 || (second !== null && second < first))
+    throw new InvalidArgumentError("give a number, or MIN:MAX with MIN at least 1 and at most MAX.");
+  return second === null ? { min: null, expected: first, max: null } : { min: first, expected: second, max: second };
+}
+
+/** Whole seconds, 0 allowed. @throws InvalidArgumentError */
+export function parseSeconds(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("give a whole number of seconds.");
+  return Number(text);
+}

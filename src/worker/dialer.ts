@@ -1,0 +1,77 @@
+/**
+ * Finding the coordinator, and finding it again: addresses are asked for anew at each attempt, each attempt is a channel of its
+ * own (so that a name is resolved again), and between attempts stands a jittered, growing pause, so that a hundred workers
+ * don't fall upon a coordinator that has just come back (AWS's "full jitter").
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import type { Client } from "@grpc/grpc-js";
+import { IsoergError } from "../util/error.js";
+import { openClient, waitForCoordinator } from "../wire/client.js";
+
+/** Where the coordinator may be now, the likeliest first; empty where nobody knows at present. */
+export type Whereabouts = () => Promise<readonly string[]>;
+
+export interface DialerOptions {
+  readonly whereabouts: Whereabouts;
+  readonly random?: () => number;
+  readonly pauseMs?: { readonly first: number; readonly longest: number };
+}
+
+export interface Reached {
+  readonly client: Client;
+  readonly address: string;
+}
+
+const ATTEMPT_MS = 5_000;
+
+export class Dialer {
+  readonly #whereabouts: Whereabouts;
+  readonly #random: () => number;
+  readonly #pauseMs: { readonly first: number; readonly longest: number };
+  #failures = 0;
+  #turn = 0;
+
+  constructor({ whereabouts, random = Math.random, pauseMs = { first: 200, longest: 5_000 } }: DialerOptions) {
+    this.#whereabouts = whereabouts;
+    this.#random = random;
+    this.#pauseMs = pauseMs;
+  }
+
+  /** The coordinator took this worker in: the next loss begins with a short pause again. */
+  succeeded(): void {
+    this.#failures = 0;
+  }
+
+  /** Tries until one answers. @throws IsoergError NETWORK after `timeoutMs`, or the signal's reason. */
+  async reach(timeoutMs: number, signal: AbortSignal): Promise<Reached> {
+    const until = performance.now() + timeoutMs;
+    let last = "nobody knows its address";
+    for (;;) {
+      signal.throwIfAborted();
+      if (this.#failures > 0) await pause(Math.min(this.#pause(), Math.max(0, until - performance.now())), undefined, { signal });
+      this.#failures++;
+      const addresses = await this.#whereabouts();
+      const address = addresses[this.#turn++ % Math.max(1, addresses.length)];
+      if (address !== undefined) {
+        const client = openClient(address);
+        try {
+          await waitForCoordinator(client, address, Math.max(1, Math.min(ATTEMPT_MS, until - performance.now())));
+          return { client, address };
+        } catch (error) {
+          client.close();
+          last = (error as Error).message;
+        }
+      }
+      if (performance.now() >= until) {
+        throw new IsoergError("NETWORK", `no coordinator was reached within ${Math.round(timeoutMs / 1000)} s: ${last}`, {
+          hint: "Check host and port; `isoerg train` and `isoerg coordinator` print the address they listen on.",
+        });
+      }
+    }
+  }
+
+  #pause(): number {
+    const { first, longest } = this.#pauseMs;
+    return this.#random() * Math.min(longest, first * 2 ** Math.min(this.#failures, 16));
+  }
+}
