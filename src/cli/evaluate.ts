@@ -43,6 +43,7 @@ interface Flags extends EngineFlags {
   readonly steps: number;
   readonly queries: number;
   readonly probes: number;
+  readonly transfer?: string;
   readonly certify?: number;
   readonly certifySamples: number;
   readonly certifyDraws: number;
@@ -69,6 +70,7 @@ export function evaluateCommand(): Command {
     .option("--steps <n>", "steps of APGD and FAB; fewer than 100 is not AutoAttack", parseCount, standardEffort.steps)
     .option("--queries <n>", "queries of Square; fewer than 5000 is not AutoAttack", parseCount, standardEffort.queries)
     .option("--probes <n>", "samples of the checklist against gradient masking; 0 leaves it out", parseNatural, 200)
+    .option("--transfer <run>", "another run on the same data: the checklist tries its adversarial samples on this one")
     .option("--certify <sigma>", "certify by randomised smoothing with noise of this standard deviation in pixels", parseSigma)
     .option("--certify-samples <n>", "test samples to certify, evenly chosen", parseCount, 100)
     .option("--certify-draws <n>", "noisy copies of each; the literature takes 100000", parseCount, 10_000)
@@ -126,6 +128,7 @@ async function evaluate(path: string, flags: Flags): Promise<void> {
           now: () => new Date(),
           onProgress: bar.update,
           signal,
+          ...(flags.transfer !== undefined && { transferFrom: flags.transfer }),
           ...(flags.data !== undefined && { dataPath: flags.data }),
         },
         onProcesses(flags.workers),

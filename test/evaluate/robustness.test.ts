@@ -96,23 +96,32 @@ function noisyProbabilities(): BoundModel {
 
 const QUICK: Effort = { ...standardEffort, steps: 20, queries: 150, targets: 3, pgdSteps: 10, pgdRestarts: 2, noiseDraws: 20 };
 
-function tasksOf(eps: number, options: { numProbed?: number; attacks?: Parameters<typeof tasksFor>[0]["attacks"] } = {}): Task[] {
+function tasksOf(
+  eps: number,
+  options: { numProbed?: number; transfer?: boolean; attacks?: Parameters<typeof tasksFor>[0]["attacks"] } = {},
+): Task[] {
   return tasksFor({
     attacks: options.attacks ?? standardAttacks(NUM_CLASSES),
     budget: { norm: "linf", eps },
     effort: QUICK,
     numProbed: options.numProbed ?? NUM_SAMPLES,
     numPixels: SIZE,
+    transfer: options.transfer ?? false,
     certify: null,
   });
 }
 
-async function evaluate(model: BoundModel, eps: number, tasks = tasksOf(eps), batchSize = 12): Promise<Robustness> {
+async function evaluate(model: BoundModel, eps: number, tasks = tasksOf(eps), batchSize = 12, source?: BoundModel): Promise<Robustness> {
   const chunks: Chunk[] = [];
   for (let from = 0; from < NUM_SAMPLES; from += batchSize) {
     const to = Math.min(NUM_SAMPLES, from + batchSize);
     const ids = Array.from({ length: to - from }, (_, i) => from + i);
-    chunks.push(await runChunk(newChunk("test", from, to), sliceOf(model, ids), tasks, { save: async () => undefined, now: () => 0 }));
+    chunks.push(
+      await runChunk(newChunk("test", from, to), { ...sliceOf(model, ids), ...(source && { source }) }, tasks, {
+        save: async () => undefined,
+        now: () => 0,
+      }),
+    );
   }
   model.dispose();
   return summarise({
@@ -208,6 +217,19 @@ describe("the checklist", () => {
   it("finds a quantised input: no gradient, noise and queries stronger than gradients, no fall to zero", async () => {
     const found = await evaluate(quantised(), 0.25);
     expect(suspicious(found)).toEqual(expect.arrayContaining(["zero-gradients", "gradient-free", "whole-range"]));
+  });
+
+  it("finds attacks that transfer from another model where the model's own do not work", async () => {
+    const source = linearModel(weights);
+    const tasks = tasksOf(0.1, { transfer: true });
+    const masked = await evaluate(quantised(), 0.1, tasks, 12, source);
+    expect(verdicts(masked).transfer).toBe("suspicious");
+    const unrelated = linearModel(Array.from({ length: NUM_CLASSES }, (_, k) => rowOf(2000 + k, -1, 1)));
+    const honest = await evaluate(linearModel(weights), 0.1, tasks, 12, unrelated);
+    expect(verdicts(honest).transfer).toBe("pass");
+    expect(verdicts(await evaluate(linearModel(weights), 0.1)).transfer).toBe("not applicable");
+    source.dispose();
+    unrelated.dispose();
   });
 
   it("finds probabilities in place of logits, and answers that change", async () => {

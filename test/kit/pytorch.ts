@@ -14,9 +14,13 @@ export const hasPyTorch = python !== undefined;
 /** Ends a suite's title where it can't run. */
 export const pyTorchNote = hasPyTorch ? "" : " (skipped: no Python with PyTorch here)";
 
-export function runPyTorch(script: string, input: unknown): unknown {
+export function runPyTorch(script: string, input: unknown, args: readonly string[] = []): unknown {
   if (!python) throw new Error("PyTorch is not installed");
-  const { status, stdout, stderr } = spawnSync(python, [script], { input: JSON.stringify(input), encoding: "utf8", maxBuffer: 2 ** 30 });
+  const { status, stdout, stderr } = spawnSync(python, [script, ...args], {
+    input: JSON.stringify(input),
+    encoding: "utf8",
+    maxBuffer: 2 ** 30,
+  });
   if (status !== 0) throw new Error(`${script} ended with ${status}: ${stderr}`);
   return JSON.parse(stdout);
 }

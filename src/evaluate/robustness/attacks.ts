@@ -69,6 +69,8 @@ export interface Slice {
   /** Of each sample in the data set. */
   readonly ids: Int32Array;
   readonly seed: bigint;
+  /** Another model of the same data, on which attacks are made to be tried here. */
+  readonly source?: BoundModel;
 }
 
 export interface Budget {

@@ -4,7 +4,8 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { EngineOptions } from "../../engine/engine.js";
-import type { BoundModel } from "../../model/model.js";
+import type { BoundModel, Model } from "../../model/model.js";
+import { IsoergError } from "../../util/error.js";
 import { openSubject } from "../evaluate-run.js";
 import { openRun } from "../run-folder.js";
 import type { WeightsKind } from "../weights.js";
@@ -19,6 +20,8 @@ export interface RobustnessJob {
   readonly checkpoint: string;
   readonly dataPath?: string;
   readonly weights: WeightsKind;
+  /** Another run's checkpoint, whose attacks are tried on this one. */
+  readonly transferFrom?: string;
   readonly engine: EngineOptions;
   readonly tasks: readonly Task[];
   readonly batchSize: number;
@@ -55,6 +58,7 @@ export async function openChunkRunner(job: RobustnessJob): Promise<ChunkRunner> 
   const { model, data } = subject;
   const parameters = tf.tensor1d(subject.weights.flat.slice());
   const bound = model.bind(parameters, "fp32");
+  const source = job.transferFrom === undefined ? undefined : await openSource(job.transferFrom, job, model);
   const store = createChunkStore(job.folder, job.fingerprint);
   return {
     async run(from, events, signal) {
@@ -70,6 +74,7 @@ export async function openChunkRunner(job: RobustnessJob): Promise<ChunkRunner> 
         labels,
         ids,
         seed: BigInt(run.config.seed),
+        ...(source && { source: counted(source.bound, (cost) => events.onPasses?.(from, cost)) }),
       };
       return runChunk(chunk, slice, job.tasks, {
         now: () => performance.now(),
@@ -87,9 +92,32 @@ export async function openChunkRunner(job: RobustnessJob): Promise<ChunkRunner> 
     async [Symbol.asyncDispose]() {
       bound.dispose();
       parameters.dispose();
+      source?.dispose();
       await subject[Symbol.asyncDispose]();
     },
   };
+}
+
+/** The model that transferred attacks are made on. @throws IsoergError USAGE where it is of other data. */
+async function openSource(path: string, job: RobustnessJob, model: Model): Promise<{ bound: BoundModel; dispose: () => void }> {
+  const run = await openRun(path);
+  await using subject = await openSubject(run, { weights: "auto", ...(job.dataPath !== undefined && { dataPath: job.dataPath }) });
+  if (subject.model.inputShape.join() !== model.inputShape.join() || subject.model.numClasses !== model.numClasses) {
+    throw new IsoergError(
+      "USAGE",
+      `${path} was trained on other data: images [${subject.model.inputShape}], ${subject.model.numClasses} classes`,
+      {
+        hint: "Attacks can be transferred between models of the same data set only.",
+      },
+    );
+  }
+  const parameters = tf.tensor1d(subject.weights.flat.slice());
+  const bound = subject.model.bind(parameters, "fp32");
+  const dispose = (): void => {
+    bound.dispose();
+    parameters.dispose();
+  };
+  return { bound, dispose };
 }
 
 /** Tells what each pass cost: a forward pass counts 1 a sample, an input gradient 3. */

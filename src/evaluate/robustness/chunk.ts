@@ -6,7 +6,7 @@ import { z } from "zod";
 import { invariant } from "../../util/error.js";
 import { certifySample } from "../certify/smoothing.js";
 import { answersOf, attacks, logitsOfSlice, type Slice, selectRows } from "./attacks.js";
-import { checkSanity, lossSurface, sensitivity, temperatureAttack } from "./probes.js";
+import { checkSanity, lossSurface, sensitivity, temperatureAttack, transferredAttack } from "./probes.js";
 import type { Task } from "./tasks.js";
 
 /** One digit a sample. */
@@ -107,6 +107,8 @@ function runTask(task: Task, slice: Slice): Found {
       return { stands: Array.from(attacks[task.attack].run(slice, task.budget, task.effort), (fooled) => !fooled) };
     case "temperature":
       return { stands: Array.from(temperatureAttack(slice, task.budget, task.steps), (fooled) => !fooled) };
+    case "transfer":
+      return { stands: Array.from(transferredAttack(slice, task.budget, task.steps), (fooled) => !fooled) };
     case "sanity":
       return checkSanity(slice);
     case "surface":

@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import type { Tensors } from "../../checkpoint/safetensors.js";
 import { checkpointName } from "../../checkpoint/store.js";
 import type { Engine, EngineOptions } from "../../engine/engine.js";
 import { checksum } from "../../util/checksum.js";
@@ -40,6 +41,8 @@ export interface RobustnessOptions {
   /** Samples of the checklist; 0 for none. */
   readonly numProbed: number;
   readonly batchSize: number;
+  /** Another run, whose attacks the checklist tries on this one. */
+  readonly transferFrom?: string;
   readonly certify: {
     readonly sigma: number;
     readonly select: number;
@@ -109,12 +112,14 @@ async function plan(options: RobustnessOptions): Promise<{ job: RobustnessJob; l
   const attacks = [...new Set(options.attacks.flatMap((name) => (name === "standard" ? standardAttacks(model.numClasses) : [name])))];
   checkClasses(attacks, model.numClasses);
   const [height, width, channels] = model.inputShape;
+  const source = options.transferFrom === undefined ? undefined : await openRun(options.transferFrom);
   const tasks: Task[] = tasksFor({
     attacks,
     budget: options.budget,
     effort: options.effort,
     numProbed: Math.min(options.numProbed, numSamples),
     numPixels: height * width * channels,
+    transfer: source !== undefined,
     certify: options.certify && { ...options.certify, every: Math.max(1, Math.floor(numSamples / options.certify.numSamples)) },
   });
   const { engine } = options;
@@ -130,6 +135,7 @@ async function plan(options: RobustnessOptions): Promise<{ job: RobustnessJob; l
         batchSize: options.batchSize,
         numSamples,
         tasks,
+        ...(source && { source: digestOf(source.checkpoint.files.model) }),
       }),
     )
     .digest("hex")
@@ -144,8 +150,15 @@ async function plan(options: RobustnessOptions): Promise<{ job: RobustnessJob; l
     folder: join(run.folder, "robustness", `${checkpointName(run.checkpoint.step)}-${fingerprint}`),
     fingerprint,
     ...(options.dataPath !== undefined && { dataPath: options.dataPath }),
+    ...(source && { transferFrom: source.checkpoint.path }),
   };
   return { job, labels, numClasses: model.numClasses };
+}
+
+function digestOf(tensors: Tensors): string {
+  const hash = createHash("sha256");
+  for (const [name, { data }] of tensors) hash.update(name).update(data);
+  return hash.digest("hex");
 }
 
 function checkClasses(attacks: readonly AttackName[], numClasses: number): void {

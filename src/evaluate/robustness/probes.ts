@@ -10,6 +10,7 @@ import { batchOf, distanceOf } from "../../attack/fab.js";
 import { answerOf, crossEntropyLoss, type LogitLoss, lossPass, ranked } from "../../attack/logit-loss.js";
 import { fillUniform } from "../../engine/random/philox.js";
 import { PURPOSE } from "../../engine/random/purpose.js";
+import { invariant } from "../../util/error.js";
 import { type Budget, logitsOfSlice, runApgd, type Slice } from "./attacks.js";
 
 interface Found {
@@ -71,6 +72,18 @@ export function temperatureAttack(slice: Slice, budget: Budget, steps: number): 
       gradient,
     );
   return runApgd(slice, budget, steps, loss, 0);
+}
+
+/** Auto-PGD on the other model's cross-entropy, to the end: its strongest points, shown to this model. 1 where one was fooled. */
+export function transferredAttack(slice: Slice, budget: Budget, steps: number): Uint8Array {
+  const { source, labels, numClasses } = slice;
+  invariant(source, "a transferred attack needs a model to be made on");
+  const x = batchOf(slice.x, [...labels.keys()], slice.shape);
+  const key = { seed: slice.seed, purpose: PURPOSE.evaluateAttack, step: 1002, positions: slice.ids };
+  const made = apgd({ model: source, x, labels, numClasses, ...budget, steps, loss: "cross-entropy", key, until: "end" });
+  const z = logitsOfTensor(slice, made.adversarial);
+  tf.dispose([x, made.adversarial]);
+  return Uint8Array.from(labels, (label, i) => (answerOf(z.subarray(i * numClasses, (i + 1) * numClasses)) === label ? 0 : 1));
 }
 
 /** Points a side of a loss surface. */

@@ -42,6 +42,7 @@ export function costOf(task: Task, numClasses: number): number {
     case "curve":
       return attacks[task.attack].cost(task.effort, numClasses);
     case "temperature":
+    case "transfer":
       return 3 * (task.steps + 1) + 1;
     case "sanity":
       return 5;

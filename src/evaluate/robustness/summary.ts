@@ -62,16 +62,18 @@ export function summarise(input: SummaryInput): Robustness {
     const attacked = ones(digits(id, "attacked"));
     return attacked > 0 ? accuracyOf(ones(digits(id, "stands")), attacked) : null;
   };
-  const probeOf = (task: Extract<Task, { kind: "probe" | "curve" | "temperature" }>): Probe[] => {
+  const probeOf = (task: Extract<Task, { kind: "probe" | "curve" | "temperature" | "transfer" }>): Probe[] => {
     const accuracy = among(task.id);
     if (!accuracy) return [];
     const [title, iterations] =
-      task.kind === "temperature"
-        ? [`APGD-CE at temperature, ${task.steps} steps`, task.steps]
+      task.kind === "temperature" || task.kind === "transfer"
+        ? [`APGD-CE ${task.kind === "transfer" ? "made on another model" : "at temperature"}, ${task.steps} steps`, task.steps]
         : [attacks[task.attack].title(task.effort), attacks[task.attack].iterations(task.effort, numClasses)];
     return [{ id: task.id.replace(/^probe:/, ""), title, norm: task.budget.norm, eps: task.budget.eps, iterations, accuracy }];
   };
-  const probes = tasks.flatMap((task) => (task.kind === "probe" || task.kind === "temperature" ? probeOf(task) : []));
+  const probes = tasks.flatMap((task) =>
+    task.kind === "probe" || task.kind === "temperature" || task.kind === "transfer" ? probeOf(task) : [],
+  );
   const curve = tasks.flatMap((task) => (task.kind === "curve" ? probeOf(task) : []));
   const rowsOf = (id: string): number[][] => chunks.flatMap((chunk) => chunk.tasks[id]?.values ?? []);
 
@@ -123,7 +125,10 @@ export function summarise(input: SummaryInput): Robustness {
                 missed: surfaceIds.filter((i) => surfaceStands[i] === "0" && pgdStands[i] === "1").length,
               },
               square: square ? { samples: numSamples, fooled: square.fooled } : null,
-              transfer: null,
+              transfer:
+                among("transfer") && among("probe:apgd")
+                  ? { accuracy: among("transfer")?.accuracy ?? 0, own: among("probe:apgd")?.accuracy ?? 0 }
+                  : null,
             }),
             probes,
           }

@@ -22,6 +22,7 @@ export type Task =
       readonly below: number;
     }
   | { readonly kind: "temperature"; readonly id: string; readonly steps: number; readonly budget: Budget; readonly below: number }
+  | { readonly kind: "transfer"; readonly id: string; readonly steps: number; readonly budget: Budget; readonly below: number }
   | { readonly kind: "sanity"; readonly id: string; readonly below: number }
   | { readonly kind: "surface"; readonly id: string; readonly budget: Budget; readonly below: number }
   | { readonly kind: "sensitivity"; readonly id: string; readonly steps: number; readonly budget: Budget; readonly below: number }
@@ -42,6 +43,8 @@ export interface TaskOptions {
   readonly effort: Effort;
   /** Correctly classified samples among the first so many are probed. 0: no checklist. */
   readonly numProbed: number;
+  /** Whether another model was given, whose attacks are tried on this one. */
+  readonly transfer: boolean;
   /** Of one image. */
   readonly numPixels: number;
   readonly certify: {
@@ -86,6 +89,7 @@ export function tasksFor(options: TaskOptions): Task[] {
       { kind: "surface", id: "surface", budget, below: Math.min(below, NUM_SURFACES) },
       { kind: "sensitivity", id: "sensitivity", steps, budget, below },
     );
+    if (options.transfer) tasks.push({ kind: "transfer", id: "transfer", steps: 5 * steps, budget, below });
     for (const eps of curveBudgets(budget, options.numPixels)) {
       const within = { ...budget, eps };
       tasks.push({
