@@ -12,6 +12,7 @@
  * it has rejected, frames of this generation may still be read from it, and the generation must be given up (as the vote does).
  */
 import { IsoergError, invariant } from "../util/error.js";
+import { fastest } from "./cost-model.js";
 import { Outbox } from "./outbox.js";
 import { addInto } from "./reduce.js";
 import { ringArrivals, ringDepartures } from "./ring-plan.js";
@@ -23,17 +24,12 @@ export interface AllReduceOptions {
   readonly bucket: number;
   /** Breaks the ring, since a half-done collective can't be taken back. */
   readonly signal?: AbortSignal;
-  /** Default: by length and world size. All ranks must take the same. */
+  /** Default: by the cost model. All ranks must take the same. */
   readonly algorithm?: "ring" | "whole";
   /** Longest chunk of the ring. Default: a quarter of a segment, between 256 KiB and what a frame can carry. */
   readonly chunkLength?: number;
 }
 
-/**
- * Where a vector of n values goes round whole. With hop latency a and b per value, that takes (P-1) (a + n b), the ring
- * 2 (P-1) (a + n b / P): whole is faster while n (1 - 2/P) < a / b, which is about this many values (60 us a hop, 1 GB/s).
- */
-const WHOLE_LENGTH = 1 << 14;
 /** Whole vectors are neither chunked nor few: all copies together stay below this. */
 const WHOLE_LENGTH_OF_ALL = 1 << 18;
 const MIN_CHUNK_LENGTH = 1 << 16;
@@ -121,10 +117,14 @@ function describe({ step, bucket, round, chunk }: FrameTag, numValues: number): 
   return `step ${step} bucket ${bucket} round ${round} chunk ${chunk} (${numValues} values)`;
 }
 
-function chooseAlgorithm(numValues: number, { place, maxPayloadLength }: RingTransport): "ring" | "whole" {
-  const { worldSize } = place;
-  const isShort = numValues * (1 - 2 / worldSize) <= WHOLE_LENGTH && numValues * worldSize <= WHOLE_LENGTH_OF_ALL;
-  return isShort && numValues <= maxPayloadLength ? "whole" : "ring";
+/** Whether a vector may go round whole: in one frame, and without the copies of all ranks filling the memory. */
+export function canGoWhole(numValues: number, { place, maxPayloadLength }: Pick<RingTransport, "place" | "maxPayloadLength">): boolean {
+  return numValues * place.worldSize <= WHOLE_LENGTH_OF_ALL && numValues <= maxPayloadLength;
+}
+
+function chooseAlgorithm(numValues: number, transport: RingTransport): "ring" | "whole" {
+  const among = canGoWhole(numValues, transport) ? (["whole", "ring"] as const) : (["ring"] as const);
+  return fastest(numValues, transport.place.worldSize, { among }) === "whole" ? "whole" : "ring";
 }
 
 /** Several chunks a segment, so that hops overlap; not too small, since each costs a wake-up. */

@@ -7,12 +7,14 @@
  * number of ranks on a host. A host that can't share is not an error; its ranks are hosts of their own.
  */
 import { IsoergError, invariant } from "../util/error.js";
-import { allReduce } from "./all-reduce.js";
+import type { CostConstants } from "./cost-model.js";
 import { gatherTexts } from "./gather.js";
 import type { HostMember } from "./host-member.js";
 import { type HostOffer, type HostPlan, planHosts } from "./host-plan.js";
-import { type Summation, type SumTag, sumOverRing } from "./summation.js";
+import type { PeerTransport } from "./peer-transport.js";
+import { type NetworkOptions, type Summation, type SumTag, sumOverNetwork, sumOverRing } from "./summation.js";
 import type { RingPlace, RingTransport } from "./transport.js";
+import type { BoundPeers } from "./zeromq-peers.js";
 
 export interface AgreeOptions {
   /** The ring of all ranks. It belongs to the summation from here on. */
@@ -23,16 +25,21 @@ export interface AgreeOptions {
   readonly bind: (
     place: RingPlace,
   ) => Promise<{ readonly endpoint: string; connect(endpoints: readonly string[]): Promise<RingTransport> }>;
+  /** Listens for partners at distances; left out, there is only the ring. */
+  readonly bindPeers?: (place: RingPlace) => Promise<BoundPeers>;
+  /** Of the network, the same on all ranks. */
+  readonly cost?: CostConstants;
   /** Told why this rank could not share, once. */
   readonly onRefusal?: (reason: string) => void;
 }
 
 /** All ranks of a ring call this at the same time, before any sum. */
-export async function agreeOnSummation({ transport, member, bind, onRefusal }: AgreeOptions): Promise<Summation> {
+export async function agreeOnSummation(options: AgreeOptions): Promise<Summation> {
+  const { transport, member, bind, onRefusal } = options;
   const { rank, run, generation } = transport.place;
   const offers = (await gatherTexts(transport, JSON.stringify(member?.offer ?? null), 0)).map(parseOffer);
   const first = planHosts(offers);
-  if (first.way === "ring") return sumOverRing(transport);
+  if (first.way === "ring") return sumOverRing(transport, await openPeers(transport, options));
   const group = groupOf(first, rank);
   let usable = true;
   if (group.length > 1) {
@@ -46,7 +53,7 @@ export async function agreeOnSummation({ transport, member, bind, onRefusal }: A
   }
   const usables = (await gatherTexts(transport, usable ? "yes" : "no", 1)).map((text) => text === "yes");
   const plan = planHosts(offers, usables);
-  if (plan.way === "ring") return sumOverRing(transport);
+  if (plan.way === "ring") return sumOverRing(transport, await openPeers(transport, options));
   const mine = groupOf(plan, rank);
   if (plan.way === "host") {
     invariant(member, "a rank in a group has offered memory");
@@ -58,8 +65,30 @@ export async function agreeOnSummation({ transport, member, bind, onRefusal }: A
   const bound = place.rank >= 0 ? await bind(place) : null;
   const endpoints = await gatherTexts(transport, bound?.endpoint ?? "", 2);
   const ring = bound && (await bound.connect(leaders.map((leader) => endpoints[leader] as string)));
+  const network = ring && (await openPeers(ring, options));
   if (mine.length > 1) member?.connect({ direct: false });
-  return sumOverHosts({ transport, member: mine.length > 1 ? member : null, ring });
+  return sumOverHosts({ transport, member: mine.length > 1 ? member : null, ring, network: network ?? {} });
+}
+
+/** Below this many ranks the ring is as good as any other algorithm. */
+const MIN_RANKS_FOR_PEERS = 4;
+/** Of the exchange of endpoints; agreement on hosts takes 0 to 2. */
+const PEERS_ROUND = 3;
+
+/** Connects the ranks of a ring with their partners at distances, where there are enough of them. */
+async function openPeers(transport: RingTransport, { bindPeers, cost }: AgreeOptions): Promise<NetworkOptions> {
+  const { place } = transport;
+  let peers: PeerTransport | null = null;
+  if (bindPeers && place.worldSize >= MIN_RANKS_FOR_PEERS) {
+    const bound = await bindPeers(place);
+    try {
+      peers = bound.connect(await gatherTexts(transport, bound.endpoint, PEERS_ROUND));
+    } catch (error) {
+      bound.interrupt(error instanceof Error ? error : new IsoergError("NETWORK", String(error)));
+      throw error;
+    }
+  }
+  return { peers, ...(cost && { cost }) };
 }
 
 function sumInHost(transport: RingTransport, member: HostMember): Summation {
@@ -87,9 +116,11 @@ interface HostsOptions {
   readonly member: HostMember | null;
   /** Null: not its host's leader. */
   readonly ring: RingTransport | null;
+  readonly network: NetworkOptions;
 }
 
-function sumOverHosts({ transport, member, ring }: HostsOptions): Summation {
+function sumOverHosts({ transport, member, ring, network }: HostsOptions): Summation {
+  const between = ring && sumOverNetwork(ring, network);
   const inHost = async (values: Float32Array, tag: SumTag, operation: "reduce" | "broadcast"): Promise<void> => {
     if (member === null) return;
     member.sums.post(values, tag, operation);
@@ -98,6 +129,7 @@ function sumOverHosts({ transport, member, ring }: HostsOptions): Summation {
   const interrupt = (reason: Error): void => {
     member?.close(reason);
     ring?.interrupt(reason);
+    network.peers?.interrupt(reason);
     transport.interrupt(reason);
   };
   return {
@@ -106,7 +138,7 @@ function sumOverHosts({ transport, member, ring }: HostsOptions): Summation {
       if (values.length === 0) return;
       try {
         await inHost(values, tag, "reduce");
-        if (ring) await allReduce(ring, values, tag);
+        await between?.sum(values, tag);
         await inHost(values, tag, "broadcast");
       } catch (error) {
         // The others of this host wait for this rank, and the leaders for its host.
@@ -118,6 +150,7 @@ function sumOverHosts({ transport, member, ring }: HostsOptions): Summation {
     interrupt,
     async [Symbol.asyncDispose]() {
       member?.close();
+      await network.peers?.[Symbol.asyncDispose]();
       await ring?.[Symbol.asyncDispose]();
       await transport[Symbol.asyncDispose]();
     },

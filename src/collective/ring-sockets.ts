@@ -36,22 +36,27 @@ function ringContext(): Context {
   return sharedContext;
 }
 
-export function openSockets({ isIpv6, maxMessageBytes, sendTimeoutMs, heartbeatTimeoutMs }: RingSocketOptions): RingSockets {
-  const common = {
+export function openSockets(options: RingSocketOptions): RingSockets {
+  return { pull: openPull(options), push: openPush(options) };
+}
+
+export function openPull(options: RingSocketOptions): Pull {
+  const maxMessageSize = Math.max(options.maxMessageBytes, MIN_MAX_MESSAGE_BYTES);
+  return new Pull({ ...commonOf(options), receiveHighWaterMark: RECEIVE_HIGH_WATER_MARK, maxMessageSize });
+}
+
+export function openPush(options: RingSocketOptions): Push {
+  return new Push({ ...commonOf(options), sendHighWaterMark: SEND_HIGH_WATER_MARK, sendTimeout: options.sendTimeoutMs });
+}
+
+function commonOf({ isIpv6, heartbeatTimeoutMs }: RingSocketOptions) {
+  return {
     context: ringContext(),
     linger: 0,
     ipv6: isIpv6,
     heartbeatInterval: Math.max(1, Math.floor(heartbeatTimeoutMs / 5)),
     heartbeatTimeout: heartbeatTimeoutMs,
     tcpKeepalive: 1,
-  };
-  return {
-    pull: new Pull({
-      ...common,
-      receiveHighWaterMark: RECEIVE_HIGH_WATER_MARK,
-      maxMessageSize: Math.max(maxMessageBytes, MIN_MAX_MESSAGE_BYTES),
-    }),
-    push: new Push({ ...common, sendHighWaterMark: SEND_HIGH_WATER_MARK, sendTimeout: sendTimeoutMs }),
   };
 }
 

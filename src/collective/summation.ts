@@ -5,7 +5,10 @@
  * All ranks start the same sums in the same order, one at a time. When `sum` has resolved every rank holds the same bits,
  * and the vector is the caller's again; when it has rejected, the generation must be given up.
  */
-import { allReduce } from "./all-reduce.js";
+import { allReduce, canGoWhole } from "./all-reduce.js";
+import { type Algorithm, type CostConstants, fastest } from "./cost-model.js";
+import { allReduceByPeers } from "./peer-reduce.js";
+import type { PeerTransport } from "./peer-transport.js";
 import type { RingTransport } from "./transport.js";
 
 export interface SumTag {
@@ -22,12 +25,48 @@ export interface Summation extends AsyncDisposable {
   interrupt(reason: Error): void;
 }
 
-/** Every sum goes round the ring of all ranks. */
-export function sumOverRing(transport: RingTransport): Summation {
+export interface NetworkOptions {
+  /** Connections to partners at distances; null where there is only the ring. */
+  readonly peers?: PeerTransport | null;
+  /** The same on all ranks. */
+  readonly cost?: CostConstants;
+}
+
+/** Over the network, by the algorithm that the cost model says is the fastest for this length. */
+export function sumOverNetwork(transport: RingTransport, { peers = null, cost }: NetworkOptions = {}): Pick<Summation, "sum"> {
+  return {
+    async sum(values, tag) {
+      const algorithm = chooseAlgorithm(values.length, transport, { peers, ...(cost && { cost }) });
+      if (peers && (algorithm === "doubling" || algorithm === "halving")) await allReduceByPeers(peers, values, { ...tag, algorithm });
+      else await allReduce(transport, values, { ...tag, ...(algorithm === "whole" || algorithm === "ring" ? { algorithm } : {}) });
+    },
+  };
+}
+
+/** Pure; the same on all ranks, since they have the same length, world and constants. */
+export function chooseAlgorithm(
+  numValues: number,
+  transport: Pick<RingTransport, "place" | "maxPayloadLength">,
+  options: NetworkOptions,
+): Algorithm {
+  const among: Algorithm[] = ["ring"];
+  if (canGoWhole(numValues, transport)) among.unshift("whole");
+  if (options.peers) among.unshift("doubling", "halving");
+  return fastest(numValues, transport.place.worldSize, { among, ...(options.cost && { constants: options.cost }) });
+}
+
+/** Every sum goes over the network, between all ranks. */
+export function sumOverRing(transport: RingTransport, options: NetworkOptions = {}): Summation {
   return {
     way: "ring",
-    sum: (values, tag) => allReduce(transport, values, tag),
-    interrupt: (reason) => transport.interrupt(reason),
-    [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
+    sum: sumOverNetwork(transport, options).sum,
+    interrupt(reason) {
+      transport.interrupt(reason);
+      options.peers?.interrupt(reason);
+    },
+    async [Symbol.asyncDispose]() {
+      await options.peers?.[Symbol.asyncDispose]();
+      await transport[Symbol.asyncDispose]();
+    },
   };
 }

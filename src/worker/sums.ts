@@ -9,6 +9,7 @@ import { HostMember } from "../collective/host-member.js";
 import type { HostMemory } from "../collective/host-memory.js";
 import { agreeOnSummation } from "../collective/host-summation.js";
 import type { Summation } from "../collective/summation.js";
+import { bindPeers } from "../collective/zeromq-peers.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../collective/zeromq-transport.js";
 import type { SumsResult } from "./messages.js";
 
@@ -73,6 +74,7 @@ export class Sums {
       transport,
       member: this.#host,
       bind: (place) => bindRing({ ...place, ...this.#address, signal }),
+      bindPeers: (place) => bindPeers({ ...place, ...this.#address }),
       onRefusal: this.#onRefusal,
     });
     signal.throwIfAborted();

@@ -8,6 +8,7 @@ import { agreeOnSummation } from "../../src/collective/host-summation.js";
 import { memoryRing } from "../../src/collective/memory-transport.js";
 import type { Summation } from "../../src/collective/summation.js";
 import type { RingPlace, RingTransport } from "../../src/collective/transport.js";
+import { bindPeers } from "../../src/collective/zeromq-peers.js";
 import { bindRing } from "../../src/collective/zeromq-transport.js";
 import { GENERATION, RUN } from "./rings.js";
 
@@ -65,7 +66,10 @@ async function openRanks(options: OpenOptions, hosts: readonly (string | null)[]
         };
       }
       const bind = (place: RingPlace) => bindRing({ ...place, timeoutMs });
-      const summation = await agreeOnSummation({ transport, member, bind, onRefusal: (reason) => refusals.push(reason) });
+      const summation = await agreeOnSummation({
+        ...{ transport, member, bind, onRefusal: (reason) => refusals.push(reason) },
+        ...(isZeromq && { bindPeers: (place) => bindPeers({ ...place, timeoutMs }) }),
+      });
       return {
         summation,
         member,
