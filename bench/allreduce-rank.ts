@@ -3,7 +3,8 @@ import { HostMember } from "../src/collective/host-member.js";
 import { ARENA_BYTES, loadHostMemory } from "../src/collective/host-memory.js";
 import { agreeOnSummation } from "../src/collective/host-summation.js";
 import { addNatively, adoptSummable, allocateSummable, summableView } from "../src/collective/reduce.js";
-import { type Summation, type SumTag, sumOverRing } from "../src/collective/summation.js";
+import { type Summation, sumOverRing } from "../src/collective/summation.js";
+import type { SumTag } from "../src/collective/transport.js";
 import { type BoundRing, bindRing } from "../src/collective/zeromq-transport.js";
 
 /** Over the ring of all ranks, or in the host's shared memory. */

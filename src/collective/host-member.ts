@@ -9,7 +9,7 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { IsoergError } from "../util/error.js";
 import { type HostMemory, OPERATION, type Operation, OUTCOMES, type Outcome } from "./host-memory.js";
 import type { HostOffer } from "./host-plan.js";
-import type { SumTag } from "./summation.js";
+import type { SumTag } from "./transport.js";
 
 const DEFAULT_TIMEOUT_MS = 600_000;
 

@@ -12,8 +12,8 @@ import { gatherTexts } from "./gather.js";
 import type { HostMember } from "./host-member.js";
 import { type HostOffer, type HostPlan, planHosts } from "./host-plan.js";
 import type { PeerTransport } from "./peer-transport.js";
-import { type NetworkOptions, type Summation, type SumTag, sumOverNetwork, sumOverRing } from "./summation.js";
-import type { RingPlace, RingTransport } from "./transport.js";
+import { type NetworkOptions, type Summation, sumOverNetwork, sumOverRing } from "./summation.js";
+import type { RingPlace, RingTransport, SumTag } from "./transport.js";
 import type { BoundPeers } from "./zeromq-peers.js";
 
 export interface AgreeOptions {

@@ -10,7 +10,7 @@ import { planPeers } from "./peer-plan.js";
 import type { PeerTransport } from "./peer-transport.js";
 import { addInto } from "./reduce.js";
 import type { ElementRange } from "./ring-plan.js";
-import type { SumTag } from "./summation.js";
+import type { SumTag } from "./transport.js";
 
 export async function allReduceByPeers(
   transport: PeerTransport,

@@ -9,13 +9,7 @@ import { allReduce, canGoWhole } from "./all-reduce.js";
 import { type Algorithm, type CostConstants, fastest } from "./cost-model.js";
 import { allReduceByPeers } from "./peer-reduce.js";
 import type { PeerTransport } from "./peer-transport.js";
-import type { RingTransport } from "./transport.js";
-
-export interface SumTag {
-  readonly step: number;
-  /** Which sum of the step this is. */
-  readonly bucket: number;
-}
+import type { RingTransport, SumTag } from "./transport.js";
 
 export interface Summation extends AsyncDisposable {
   readonly way: "ring" | "host" | "hosts";

@@ -6,10 +6,15 @@
  * for good, since a ring with a hole can't be mended, only opened again in the next generation.
  */
 
-/** Where a frame belongs within its generation. */
-export interface FrameTag {
+/** Which sum of a generation. */
+export interface SumTag {
   readonly step: number;
+  /** Which sum of the step. */
   readonly bucket: number;
+}
+
+/** Where a frame belongs within its generation. */
+export interface FrameTag extends SumTag {
   /** Which hop of the collective, reduce-scatter first, then all-gather. */
   readonly round: number;
   readonly chunk: number;
