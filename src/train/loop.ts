@@ -99,6 +99,8 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     const images = augment(turn.images, data.shape, config.data.augment, { seed, step, from: turn.positions.from });
     const generates = buffer !== null && step % config.sampler.every === 0;
     const progress = progressOf(step, totalSteps);
+    // Of the weights that the step begins with: it may move them before another worker fails.
+    const checksum = step % config.checkpoint.checksumEvery === 0 ? state.checksum() : 0n;
     let chains: TakenChains | null = null;
     let output: StepOutput | undefined;
     let gradientNorm = 0;
@@ -138,7 +140,6 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     }
 
     // All workers apply the update, or none does.
-    const checksum = step % config.checkpoint.checksumEvery === 0 ? state.checksum() : 0n;
     const phasesMs = { wait: turn.dataWaitMs, ...clock.finish(), ...afterBallot };
     const after = createPhaseClock(link.phase);
     after.begin("vote");

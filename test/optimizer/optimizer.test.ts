@@ -36,6 +36,7 @@ const configs: Record<string, OptimizerConfig> = {
     ema: 0.9,
     schedule: cosine,
   }),
+  "sgd, late weights averaged": parse({ kind: "sgd", lr: 0.1, swa: { from: 0.3, everyUpdates: 3 } }),
   "sgd without momentum": parse({ kind: "sgd", lr: 0.1, momentum: 0 }),
   "adam without weight decay": parse({ kind: "adam", lr: 0.01, betas: [0.9, 0.99] }),
   "adam, decoupled weight decay, clipped, averaged": parse({

@@ -179,3 +179,28 @@ describe.each(["Free", "YOPO"])("%s", (name) => {
     });
   });
 });
+
+it("vouches for the weights that a step began with, also where it moved them and then failed", () => {
+  const config = smallConfig({ epochs: 2, ...CASES.Free, data: { path: "unused", batchSize: 6, shuffleBlock: 16 } });
+  // A second sum fails in one worker, after its weights have moved once.
+  const checksums = [false, true].map((fails) => {
+    const seen: bigint[] = [];
+    runOver(config, (options) => {
+      const solo = createSoloLink({ ...options, numSteps: 1 });
+      let sums = 0;
+      return {
+        ...solo,
+        startSum(values) {
+          if (fails && ++sums === 2) throw new Error("a peer is gone");
+          solo.startSum(values);
+        },
+        vote(ballot, meanwhile) {
+          seen.push(ballot.checksum);
+          return solo.vote(ballot, meanwhile);
+        },
+      };
+    });
+    return seen;
+  });
+  expect(checksums[1]).toEqual(checksums[0]);
+});
