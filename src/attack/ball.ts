@@ -65,7 +65,11 @@ function l2Ball(x: Tensor4D, eps: number): Ball {
       }),
     gaussian: (key, std) => tf.tidy(() => project(tf.add(x, tf.mul(ops().noise("normal", key, x.shape.slice(1)), std)))),
     step: (current, gradient, stepSize) =>
-      tf.tidy(() => project(tf.add(current, tf.mul(tf.div(gradient, tf.maximum(norms(gradient), 1e-12)), stepSize)))),
+      tf.tidy(() => {
+        // Scaled by its largest value first: the squares of a confident model's gradients underflow, and the attack would stall.
+        const scaled = tf.div(gradient, tf.maximum(tf.max(tf.abs(gradient), sampleAxes, true), 1e-37));
+        return project(tf.add(current, tf.mul(tf.div(scaled, tf.maximum(norms(scaled), 1e-12)), stepSize)));
+      }),
     dispose: () => undefined,
   };
 }

@@ -1,5 +1,6 @@
 /** The registry's attacks on models with known optima, their bounds, and their independence of how a batch is cut. */
 import * as tf from "@tensorflow/tfjs-core";
+import fc from "fast-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createAttack } from "../../src/attack/attack.js";
 import { startCpu } from "../../src/engine/cpu.js";
@@ -108,6 +109,25 @@ describe.each([
     cut.forEach((value, i) => {
       expect(value).toBeCloseTo(whole[i] as number, 6);
     });
+  });
+});
+
+describe("every attack that crafts its samples", () => {
+  it.each(["pgd", "fgsm-rs", "n-fgsm"])("%s keeps its bound for any budget, which it asserts itself, and pixels in [0,1]", (kind) => {
+    const share = fc.double({ min: 0.001, max: 2, noNaN: true });
+    fc.assert(
+      fc.property(share, share, share, fc.constantFrom("uniform", "gaussian", "zero"), (eps, fgsmStep, noiseRadius, start) => {
+        const values = crafted({ kind, eps, fgsmStep, noiseRadius, start, stepSize: eps, steps: 2 });
+        const bound = kind === "n-fgsm" ? (noiseRadius + fgsmStep) * eps : eps;
+        ROWS.forEach((row, r) => {
+          row.forEach((v, i) => {
+            expect(Math.abs((values[r * 4 + i] as number) - v)).toBeLessThanOrEqual(bound * (1 + 1e-5) + 1e-6);
+          });
+        });
+        expect(values.every((v) => v >= 0 && v <= 1)).toBe(true);
+      }),
+      { numRuns: 30 },
+    );
   });
 });
 

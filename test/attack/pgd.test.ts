@@ -62,6 +62,20 @@ describe("pgd on a linear model", () => {
     });
   });
 
+  it("reaches it however small the gradient is", () => {
+    const scale = 1e-25; // its square is zero in float32
+    const model = linearModel([W0, W1].map((row) => row.map((w) => w * scale)));
+    const clean = images([x]);
+    const config: AttackConfig = { ...BASE, norm: "l2", eps: 0.25, stepSize: 0.05, steps: 60 };
+    const adversarial = pgd({ model, x: clean, labels: Int32Array.of(0), numClasses: 2, config, key: key(1) });
+    const values = adversarial.dataSync();
+    x.forEach((v, i) => {
+      expect(values[i]).toBeCloseTo(v + (0.25 * (difference[i] as number)) / Math.hypot(...difference), 4);
+    });
+    tf.dispose([clean, adversarial]);
+    model.dispose();
+  });
+
   it("raises the joint energy of the label: -f_y is ascended", () => {
     const values = attacked([x], [0], { ...BASE, target: "joint-energy" });
     x.forEach((v, i) => {
