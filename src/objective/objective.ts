@@ -12,6 +12,8 @@ export interface Objective {
   readonly views: ReadonlySet<ViewName>;
   /** Adds every term's gradient to the views and returns this worker's shares of the figures, to be summed over workers. */
   evaluate(views: Readonly<Partial<Record<ViewName, View>>>, context: EvaluateContext): Figures;
+  /** Whether a term that reads the view has begun: before its `after`, a step can do without. */
+  reads(view: ViewName, progress: number): boolean;
   /** The weights that do not stay the same all through the training, as figures `weight/TERM`. The same on every worker. */
   movingWeights(progress: number, factor: (name: TermName) => number): Figures;
 }
@@ -40,6 +42,7 @@ export function createObjective(settings: ObjectiveConfig): Objective {
   });
   return {
     views: needed,
+    reads: (view, progress) => active.some((name) => progress >= settings[name].after && TERMS[name].needs.map(viewFor).includes(view)),
     movingWeights: (progress, factor) =>
       Object.fromEntries(moving.map((name) => [`weight/${name}`, weightAt(settings[name], progress) * factor(name)])),
     evaluate(made, { labels, progress, factor, sumOverWorkers }) {

@@ -97,10 +97,10 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     clock.begin("data");
     const positions = Int32Array.from({ length: turn.labels.length }, (_, i) => turn.positions.from + i);
     const images = augment(turn.images, data.shape, config.data.augment, { seed, step, from: turn.positions.from });
-    const generates = buffer !== null && step % config.sampler.every === 0;
     const progress = progressOf(step, totalSteps);
     // Of the weights that the step begins with: it may move them before another worker fails.
     const checksum = step % config.checkpoint.checksumEvery === 0 ? state.checksum() : 0n;
+    const generates = buffer !== null && step % config.sampler.every === 0 && objective.reads("generated", progress);
     let chains: TakenChains | null = null;
     let output: StepOutput | undefined;
     let gradientNorm = 0;

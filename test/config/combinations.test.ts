@@ -5,7 +5,7 @@ import { IsoergError } from "../../src/util/error.js";
 
 function refusal(overrides: readonly string[]): string {
   try {
-    loadConfig({ source: "at", overrides, env: {} });
+    loadConfig({ source: "pgd-at", overrides, env: {} });
   } catch (error) {
     if (error instanceof IsoergError && error.code === "CONFIG") return error.message;
     throw error;
@@ -34,7 +34,10 @@ describe("settings that don't go together", () => {
 
   it("any attack takes over an experiment from the command line", () => {
     for (const kind of ["pgd", "fgsm-rs", "n-fgsm", "free", "yopo"]) {
-      expect(loadConfig({ source: "at", overrides: [`attack.kind=${kind}`], env: {} }).config.attack).toMatchObject({ kind, eps: 8 / 255 });
+      expect(loadConfig({ source: "pgd-at", overrides: [`attack.kind=${kind}`], env: {} }).config.attack).toMatchObject({
+        kind,
+        eps: 8 / 255,
+      });
     }
   });
 });

@@ -73,7 +73,7 @@ describe("an experiment file", () => {
     const path = file("union.yaml", small.replace("kind: mlp", "kind: vit"));
     const error = failure(() => loadConfig({ source: path, env: {} }));
     expect(error.message).toBe(`${path}:4:16: model.kind: 'vit' is none of the allowed values`);
-    expect(error.hint).toContain("one of: convnet, wide-resnet, mlp");
+    expect(error.hint).toContain("one of: convnet, wide-resnet, resnet-18, conv1d, mlp");
   });
 
   it("without something necessary is told its name and meaning", () => {
@@ -113,7 +113,7 @@ describe("an experiment file", () => {
     const { config } = loadConfig({ source: file("eps.yaml", `${small}attack: { eps: 4/255, stepSize: 1 / 255 }\n`), env: {} });
     expect(config.attack.eps).toBe(4 / 255);
     expect(config.attack.stepSize).toBe(1 / 255);
-    expect(loadConfig({ source: "at", overrides: ["attack.eps=2/255"], env: {} }).config.attack.eps).toBe(2 / 255);
+    expect(loadConfig({ source: "pgd-at", overrides: ["attack.eps=2/255"], env: {} }).config.attack.eps).toBe(2 / 255);
   });
 
   it("may extend another, and holds only what differs", () => {

@@ -62,7 +62,7 @@ export const objectiveSchema = z
     "difference-step": z
       .number()
       .positive()
-      .default(0.05)
+      .default(0.02)
       .describe("half the distance of the two passes that stand for a derivative (llr, grad-align, cure), in L2, in pixels"),
   })
   .prefault({});
