@@ -20,6 +20,7 @@ import { alarmsOf, condemnedCheckpoints, Guarding } from "./guarding.js";
 import { type Journal, openJournal, readJournal } from "./journal.js";
 import { logEvent } from "./log-event.js";
 import { openMetricsLog } from "./metrics-log.js";
+import { type DrawGrid, writePostMortem } from "./post-mortem.js";
 import type { DatasetFiles } from "./rpc/dataset-file.js";
 import { Run } from "./run.js";
 import { startServer } from "./server.js";
@@ -50,6 +51,8 @@ export interface CoordinatorOptions {
   readonly resume: boolean;
   readonly log: Logger;
   readonly sinks?: readonly MetricSink[];
+  /** For the post-mortem of a run that the stability guard gives up. */
+  readonly drawGrid?: DrawGrid;
   readonly timeouts?: Partial<CoordinatorTimeouts>;
   readonly now?: () => number;
   /** Stands between the run and its journal; for tests that end this process at a chosen line. */
@@ -175,6 +178,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     }
   };
 
+  const guard = isGuarded(config) ? new Guarding({ policy: config.guard, every: config.sampler.every, alarms: alarmsOf(lines) }) : null;
   const run = new Run({
     runId,
     name: config.name,
@@ -196,7 +200,10 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     returnTimeoutMs: start.members.length > 0 ? timeouts.returnMs : 0,
     closeTimeoutMs: timeouts.closeMs,
     start,
-    guard: isGuarded(config) ? new Guarding({ policy: config.guard, every: config.sampler.every, alarms: alarmsOf(lines) }) : null,
+    guard,
+    ...(guard && {
+      postMortem: (alarm) => writePostMortem({ runFolder, config, guard, alarm, store: options.store, drawGrid: options.drawGrid }),
+    }),
     journal,
     writeFigures: (record) => metricsLog.write(record),
     store: options.store,

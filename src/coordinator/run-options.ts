@@ -3,7 +3,7 @@ import type { CheckpointStore } from "../checkpoint/store.js";
 import type { Plan } from "../data/plan.js";
 import type { CommitOptions } from "./commit.js";
 import type { RunEvent, StepRecord } from "./events.js";
-import type { Guarding } from "./guarding.js";
+import type { Alarm, Guarding } from "./guarding.js";
 import type { HangOptions } from "./hang.js";
 import type { Journal } from "./journal.js";
 import type { MembershipOptions } from "./membership.js";
@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly start: Start;
   /** null: a run that goes astray is not taken back. */
   readonly guard?: Guarding | null;
+  /** Told when the guard gives the run up, before anything is deleted; awaited. @returns where it wrote what is known */
+  readonly postMortem?: (alarm: Extract<Alarm, { kind: "stop" }>) => Promise<string>;
   readonly journal: Journal;
   /** Called before a step's commit is in the journal, and done when it returns. */
   readonly writeFigures: (record: StepRecord) => void;

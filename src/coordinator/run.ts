@@ -649,15 +649,27 @@ export class Run {
 
   /** Goes back to a state from before the trouble and on from there with what the guard changes, on all workers; or ends the run. */
   #alarmed(alarm: Alarm): void {
+    this.#stage = { kind: "rollingBack" };
     if (alarm.kind === "stop") {
-      this.#options.onEvent({ kind: "notice", message: `the stability guard stops the run: ${alarm.reason}` });
-      this.#end("failed", `the training diverged: ${alarm.reason}`, "DIVERGED");
+      this.#giveUp(alarm).catch((error: Error) =>
+        this.#end("failed", `the training diverged: ${alarm.reason}; ${error.message}`, "DIVERGED"),
+      );
       return;
     }
-    this.#stage = { kind: "rollingBack" };
     this.#rollBack(alarm).catch((error: Error) =>
       this.#end("failed", `${alarm.reason}; the run could not be taken back: ${error.message}`, "CHECKPOINT"),
     );
+  }
+
+  /** Leaves what is known, and the last good checkpoint as the latest. */
+  async #giveUp(alarm: Extract<Alarm, { kind: "stop" }>): Promise<void> {
+    const { reason, goodBefore } = alarm;
+    this.#checkpoints.abandon(reason);
+    await this.#checkpoints.settled;
+    const folder = await this.#options.postMortem?.(alarm);
+    const found = await this.#checkpoints.rollBack(goodBefore, reason);
+    if (found !== null) await this.#checkpoints.discardAfter(found, "saved after the training had gone astray");
+    this.#end("failed", `the training diverged: ${reason}${folder === undefined ? "" : `; post-mortem in ${folder}`}`, "DIVERGED");
   }
 
   async #rollBack({ rule, reason, goodBefore, adjustment }: Extract<Alarm, { kind: "rollback" }>): Promise<void> {

@@ -5,7 +5,7 @@ import { NO_ADJUSTMENT } from "../../src/config/adjustment.js";
 import { guardSchema } from "../../src/config/schema/guard.js";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import type { Outcome, RunEvent } from "../../src/coordinator/events.js";
-import { type AlarmEntry, alarmsOf, condemnedCheckpoints, Guarding } from "../../src/coordinator/guarding.js";
+import { type Alarm, type AlarmEntry, alarmsOf, condemnedCheckpoints, Guarding } from "../../src/coordinator/guarding.js";
 import { createMemoryJournal, type JournalLine } from "../../src/coordinator/journal.js";
 import { Run } from "../../src/coordinator/run.js";
 import { historyOf, newRun, type Start } from "../../src/coordinator/standing.js";
@@ -27,6 +27,7 @@ interface Options {
 function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms = [], start = newRun(), guarded = true }: Options = {}) {
   const journal = createMemoryJournal();
   const events: RunEvent[] = [];
+  const told: Alarm[] = [];
   const run = new Run({
     runId: "r",
     name: "test",
@@ -48,6 +49,10 @@ function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms 
     returnTimeoutMs: 0,
     closeTimeoutMs: 10_000,
     writeFigures: () => {},
+    postMortem: async (alarm) => {
+      told.push(alarm);
+      return "somewhere";
+    },
     guard: guarded ? new Guarding({ policy, every: 1, alarms }) : null,
     start,
     journal,
@@ -68,7 +73,7 @@ function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms 
     }
   };
   const outcome = (): Outcome | undefined => events.flatMap((event) => (event.kind === "ended" ? [event.outcome] : []))[0];
-  return { run, journal, store, events, swarm, drain, outcome };
+  return { run, journal, store, events, told, swarm, drain, outcome };
 }
 
 const metricsOf = (adjustments: number, figures: (step: number) => Record<string, number>) => (step: number, salt: number) => ({
@@ -130,13 +135,14 @@ describe("a guarded run", () => {
   });
 
   test("goes further back each time, and stops after the last allowed alarm with the reason", async () => {
-    const { journal, swarm, drain, outcome } = setUp();
+    const { journal, swarm, drain, outcome, told } = setUp();
     for (const worker of swarm) worker.metrics = metricsOf(9, (step) => ({ "guard/saturation": step >= 11 ? 0.9 : 0 }));
     await drain();
     expect(outcome()).toMatchObject({ kind: "failed" });
     expect(outcome()?.reason).toMatch(
-      /^the training diverged: step \d+: the share of saturated pixels.*alarm 3, and the guard takes a run back 2 times at most$/,
+      /^the training diverged: step \d+: the share of saturated pixels.*alarm 3, and the guard takes a run back 2 times at most; post-mortem in somewhere$/,
     );
+    expect(told).toMatchObject([{ kind: "stop", rule: "saturation" }]);
     const alarms = alarmsOf(journal.lines);
     expect(alarms.map(({ restoredStep }) => restoredStep)).toEqual([9, 6]);
     expect(alarms[1]?.adjustment).toEqual({ salt: 2, lrFactor: 0.25, samplerStepsFactor: 4, attackStepsFactor: 1, energyL2: 0.1 });

@@ -12,6 +12,7 @@ import type { Outcome } from "../../coordinator/events.js";
 import type { Slices } from "../../coordinator/speeds.js";
 import { openDataset } from "../../data/dataset.js";
 import { readRecorded } from "../../data/files.js";
+import { gridPng, scaleFor } from "../../evaluate/grid.js";
 import { createTensorBoardSink } from "../../report/tensorboard.js";
 import { describeSeconds } from "../../util/duration.js";
 import { IsoergError } from "../../util/error.js";
@@ -78,6 +79,8 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     resume: options.resume,
     log,
     sinks: [tensorBoard],
+    drawGrid: (images) =>
+      images.shape[2] === 1 || images.shape[2] === 3 ? gridPng(images, { columns: 10, scale: scaleFor(images, 10, 640) }) : null,
     timeouts: options.timeouts,
   });
   let endMetrics = (): void => {};
@@ -141,6 +144,11 @@ function terminated({ reason, step, checkpointStep }: Outcome, runFolder: string
 }
 
 function failure({ reason, code, checkpointStep }: Outcome, runFolder: string): IsoergError {
+  if (reason.startsWith("the training diverged")) {
+    return new IsoergError("DIVERGED", `the run failed: ${reason}`, {
+      hint: "The post-mortem says what was seen and what to try. The latest checkpoint is the last one from before the trouble.",
+    });
+  }
   const logs = `What each process did is in ${join(runFolder, "logs")}`;
   if (code === "DIVERGED") {
     return new IsoergError("DIVERGED", `the run failed: ${reason}`, {

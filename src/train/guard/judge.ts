@@ -39,7 +39,14 @@ export type Judgement =
       /** All interventions so far and this one. */
       readonly adjustment: Adjustment;
     }
-  | { readonly kind: "stop"; readonly rule: string; readonly reason: string; readonly tryThis: string };
+  | {
+      readonly kind: "stop";
+      readonly rule: string;
+      readonly reason: string;
+      /** As above. */
+      readonly goodBefore: number;
+      readonly tryThis: string;
+    };
 
 /** @param history readings in the order of their steps; the last one is judged. */
 export function judge(history: readonly Reading[], policy: GuardConfig, past: Past): Judgement {
@@ -49,11 +56,11 @@ export function judge(history: readonly Reading[], policy: GuardConfig, past: Pa
   if (finding === null) return { kind: "ok" };
   const { rule, family, sentence, onset, tryThis } = finding;
   const number = past.alarms.length + 1;
+  const trusted = Math.max(0, onset - policy.patience);
   if (number > policy.maxAlarms) {
     const reason = `step ${last.step}: ${sentence}; alarm ${number}, and the guard takes a run back ${policy.maxAlarms} times at most`;
-    return { kind: "stop", rule, reason, tryThis };
+    return { kind: "stop", rule, reason, goodBefore: trusted, tryThis };
   }
-  const trusted = Math.max(0, onset - policy.patience);
   // Bad again right after going back: the state gone back to was bad already, so further this time.
   const previous = past.alarms.at(-1);
   const isStale = previous !== undefined && onset <= previous.restoredStep + policy.patience && previous.restoredStep > 0;
