@@ -11,7 +11,7 @@
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { type NoiseKey, ops } from "../engine/ops.js";
-import type { BoundModel } from "../model/model.js";
+import type { Classifier } from "../model/model.js";
 import { createStepControl } from "./apgd-steps.js";
 import { crossEntropyLoss, dlrLoss, type LogitLoss, lossPass, marginLoss } from "./logit-loss.js";
 import { assertInBall } from "./pgd.js";
@@ -19,7 +19,7 @@ import { assertInBall } from "./pgd.js";
 export type Norm = "linf" | "l2";
 
 export interface ApgdInput {
-  readonly model: BoundModel;
+  readonly model: Classifier;
   /** Clean samples [n,H,W,C] in [0,1]; stay the caller's. */
   readonly x: Tensor4D;
   readonly labels: Int32Array;
@@ -142,7 +142,7 @@ function namedLoss(name: "cross-entropy" | "dlr" | "margin", labels: Int32Array)
   return { "cross-entropy": crossEntropyLoss, dlr: dlrLoss, margin: marginLoss }[name](labels);
 }
 
-function gradientAt(model: BoundModel, x: Tensor4D, pass: { head: (logits: tf.Tensor2D) => tf.Tensor2D }): Tensor4D {
+function gradientAt(model: Classifier, x: Tensor4D, pass: { head: (logits: tf.Tensor2D) => tf.Tensor2D }): Tensor4D {
   const { logits, gradient } = model.inputGradient(x, pass.head);
   logits.dispose();
   return gradient;

@@ -9,7 +9,7 @@
  */
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import type { BoundModel } from "../model/model.js";
+import type { Classifier } from "../model/model.js";
 import type { Norm } from "./apgd.js";
 import { createBoxProjection } from "./box-projection.js";
 import { answerOf, type LogitLoss, lossPass } from "./logit-loss.js";
@@ -19,7 +19,7 @@ const OVERSHOOT = 1.05; // eta
 const BACKWARD = 0.9; // beta
 
 export interface FabInput {
-  readonly model: BoundModel;
+  readonly model: Classifier;
   /** Clean, correctly classified samples [n,H,W,C] in [0,1], in host memory. */
   readonly x: Float32Array;
   readonly shape: readonly [number, number, number];

@@ -7,12 +7,12 @@
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { type NoiseKey, ops } from "../engine/ops.js";
-import type { BoundModel } from "../model/model.js";
+import type { Classifier } from "../model/model.js";
 import type { Norm } from "./apgd.js";
 import { answerOf } from "./logit-loss.js";
 
 export interface RandomNoiseInput {
-  readonly model: BoundModel;
+  readonly model: Classifier;
   /** [n,H,W,C] in [0,1]; stay the caller's. */
   readonly x: Tensor4D;
   readonly labels: Int32Array;

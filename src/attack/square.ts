@@ -8,14 +8,14 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type Draws, draws } from "../engine/random/philox.js";
-import type { BoundModel } from "../model/model.js";
+import type { Classifier } from "../model/model.js";
 import type { Norm } from "./apgd.js";
 import { batchOf } from "./fab.js";
 import { answerOf } from "./logit-loss.js";
 import { createPainter } from "./square-painter.js";
 
 export interface SquareInput {
-  readonly model: BoundModel;
+  readonly model: Classifier;
   /** Clean samples [n,H,W,C] in [0,1], in host memory. */
   readonly x: Float32Array;
   readonly shape: readonly [number, number, number];

@@ -10,6 +10,7 @@ import { startEngine } from "../engine/choose.js";
 import type { Engine } from "../engine/engine.js";
 import { evaluateRun, saveEvaluated } from "../evaluate/evaluate-run.js";
 import { type Evaluation, type ModelEvaluation, readEvaluation, writeEvaluation } from "../evaluate/evaluation.js";
+import { findModelFile } from "../evaluate/foreign/model-file.js";
 import { formatAccuracy, formatAttack, formatCount, formatNumber, formatPercent, formatSigned } from "../evaluate/format.js";
 import { attackNames, type Effort, standardEffort } from "../evaluate/robustness/attacks.js";
 import { evaluateRobustness } from "../evaluate/robustness/evaluate-robustness.js";
@@ -17,6 +18,7 @@ import { openRun } from "../evaluate/run-folder.js";
 import { chooseWeights, type WeightsKind } from "../evaluate/weights.js";
 import { IsoergError } from "../util/error.js";
 import { didYouMean } from "../util/nearest.js";
+import { addInputOptions, type InputFlags, inputOptionsOf } from "./analyze/input-flags.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
 import { describeRobustness } from "./evaluate/describe-robustness.js";
 import { onProcesses } from "./evaluate/processes.js";
@@ -35,7 +37,7 @@ interface AttackChoice {
   readonly attacks: readonly (typeof ATTACKS)[number][];
 }
 
-interface Flags extends EngineFlags {
+interface Flags extends EngineFlags, InputFlags {
   readonly samples?: number;
   readonly attacks?: AttackChoice;
   readonly norm?: AttackConfig["norm"];
@@ -58,7 +60,7 @@ interface Flags extends EngineFlags {
 export function evaluateCommand(): Command {
   const command = new Command("evaluate")
     .description("accuracy, robustness, energy gaps and samples of a model")
-    .argument("<run>", "a run's folder, or one of its checkpoints")
+    .argument("<model>", "a run's folder or checkpoint; or an export or TensorFlow.js model, with --data, for attacks and certificates")
     .option("--samples <n>", "test samples to attack (default: evaluate.samples of the run)", parseCount)
     .option(
       "--attacks <list>",
@@ -80,7 +82,8 @@ export function evaluateCommand(): Command {
     .option("--batch-size <n>", "samples in one pass", parseCount, 128)
     .option("--json <file>", "also write the evaluation here")
     .addOption(new Option("--no-untrained", "leave out the network before training"));
-  return addEngineOptions(command)
+  addInputOptions(command);
+  return addEngineOptions(command.optionsGroup("Options:"))
     .addHelpText(
       "after",
       [
@@ -89,6 +92,7 @@ export function evaluateCommand(): Command {
         "\nExamples:\n  $ isoerg evaluate runs/quickstart --samples 1000 --attacks cross-entropy,margin",
         "  $ isoerg evaluate runs/quickstart --attacks standard --samples 1000 --workers 2",
         "  $ isoerg evaluate runs/quickstart --certify 0.25",
+        "  $ isoerg evaluate model.json --data data/cifar10 --attacks standard --samples 200 --json robustness.json",
       ].join("\n"),
     )
     .action(async (path: string, flags: Flags) => evaluate(path, flags));
@@ -97,6 +101,7 @@ export function evaluateCommand(): Command {
 async function evaluate(path: string, flags: Flags): Promise<void> {
   const weights = parseWeights(flags.weights);
   const engine = await startEngine(flags);
+  if (await isWithoutRun(path)) return evaluateForeign(path, flags, engine);
   const wantsRobustness = (flags.attacks?.attacks.length ?? 0) > 0 || flags.certify !== undefined;
   const known = await knownEvaluation(path, weights);
   const base = (wantsRobustness && !flags.attacks?.targets.length ? known : undefined) ?? (await measure(path, flags, weights, engine));
@@ -121,10 +126,7 @@ async function evaluate(path: string, flags: Flags): Promise<void> {
           numSamples: flags.samples ?? config.evaluate.samples,
           numProbed: flags.attacks?.attacks.length ? flags.probes : 0,
           batchSize: flags.batchSize,
-          certify:
-            flags.certify === undefined
-              ? null
-              : { sigma: flags.certify, select: 100, estimate: flags.certifyDraws, alpha: 0.001, numSamples: flags.certifySamples },
+          certify: certificateOf(flags),
           now: () => new Date(),
           onProgress: bar.update,
           signal,
@@ -142,6 +144,56 @@ async function evaluate(path: string, flags: Flags): Promise<void> {
   process.stdout.write(`\nwrote ${base.evaluationPath}${base.samplesPath ? ` and ${base.samplesPath}` : ""}\n`);
 }
 
+async function isWithoutRun(path: string): Promise<boolean> {
+  return /\.safetensors$/.test(path) || (await findModelFile(path)) !== undefined;
+}
+
+/** A model without a run has no chains, no buffer and no evaluation.json: its robustness is what can be measured. */
+async function evaluateForeign(path: string, flags: Flags, engine: Engine): Promise<void> {
+  if (flags.attacks?.targets.length) {
+    throw new IsoergError("USAGE", `a quick PGD on ${flags.attacks.targets.join(", ")} is for runs`, {
+      hint: `For other models isoerg analyze shows it; attacks here: ${ATTACKS.join(", ")}.`,
+    });
+  }
+  const attacks = flags.attacks?.attacks ?? (flags.certify === undefined ? (["standard"] as const) : []);
+  const norm = flags.norm ?? "linf";
+  const bar = createRobustnessBar(process.stderr);
+  const robustness = await interruptible((signal) =>
+    evaluateRobustness(
+      {
+        path,
+        weights: "auto",
+        input: inputOptionsOf(flags),
+        engine,
+        engineOptions: { engine: engine.name, device: flags.device, threads: Math.max(1, Math.floor(flags.threads / flags.workers)) },
+        attacks,
+        budget: { norm, eps: flags.eps ?? DEFAULT_EPS[norm] },
+        effort: effortOf(flags),
+        numSamples: flags.samples ?? FOREIGN_SAMPLES,
+        numProbed: attacks.length > 0 ? flags.probes : 0,
+        batchSize: flags.batchSize,
+        certify: certificateOf(flags),
+        now: () => new Date(),
+        onProgress: bar.update,
+        signal,
+        ...(flags.transfer !== undefined && { transferFrom: flags.transfer }),
+        ...(flags.data !== undefined && { dataPath: flags.data }),
+      },
+      onProcesses(flags.workers),
+    ),
+  ).finally(bar.end);
+  if (flags.json !== undefined)
+    await writeFile(flags.json, `${JSON.stringify({ format: "isoerg-robustness", model: path, robustness })}\n`);
+  process.stdout.write(`${path}, engine ${engine.name} (${engine.version}) on ${engine.device}\n${describeRobustness(robustness)}`);
+  if (flags.json !== undefined) process.stdout.write(`\nwrote ${flags.json}\n`);
+}
+
+function certificateOf({ certify, certifyDraws, certifySamples }: Flags): Parameters<typeof evaluateRobustness>[0]["certify"] {
+  if (certify === undefined) return null;
+  return { sigma: certify, select: 100, estimate: certifyDraws, alpha: 0.001, numSamples: certifySamples };
+}
+
+const FOREIGN_SAMPLES = 1000;
 const DEFAULT_EPS = { linf: 8 / 255, l2: 0.5 } as const;
 
 interface Measured {

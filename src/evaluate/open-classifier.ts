@@ -10,7 +10,7 @@ import { basename, dirname, resolve } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { parseSafetensors, type SafetensorsFile } from "../checkpoint/safetensors.js";
 import { checkpointOfPath } from "../checkpoint/store.js";
-import { configSchema } from "../config/schema.js";
+import { configSchema, type ModelConfig } from "../config/schema.js";
 import type { Dataset } from "../data/dataset.js";
 import { digestOf } from "../data/files.js";
 import { createModel } from "../model/create.js";
@@ -56,7 +56,7 @@ export interface OpenedClassifier {
   readonly inputShape: readonly [number, number, number];
   readonly numClasses: number;
   readonly numParameters: number;
-  /** sha256 of the weights (and, for foreign models, the topology): two files of one model have the same. */
+  /** sha256 of the network's description and its weights: two files of one model have the same. */
   readonly fingerprint: string;
   /** Of a network of this program's; null for others. */
   readonly model: Model | null;
@@ -91,14 +91,15 @@ export async function openClassifier(found: ClassifierPath, options: OpenClassif
     const { run } = found;
     const model = createModel(run.config.model, inputShape, numClasses);
     const { kind, flat } = weightsOf(model, run.checkpoint.files.model, options.weights ?? "auto");
-    return { ...own(model, flat), kind: "run", name: run.config.name, weights: kind, run };
+    return { ...own(model, flat, run.config.model), kind: "run", name: run.config.name, weights: kind, run };
   }
   if (found.kind === "safetensors") {
     const exported = parseSafetensors(await readFile(found.file), found.file);
-    const model = createModel(networkOf(exported, found.file), inputShape, numClasses);
+    const network = networkOf(exported, found.file);
+    const model = createModel(network, inputShape, numClasses);
     const { flat } = weightsOf(model, exported.tensors, "last");
     const name = exported.metadata.run ?? basename(found.file, ".safetensors");
-    return { ...own(model, flat), kind: "safetensors", name, weights: "exported", run: null };
+    return { ...own(model, flat, network), kind: "safetensors", name, weights: "exported", run: null };
   }
   const file = await readModelFile(found.file);
   const probe = await probeOf(options.data, inputShape);
@@ -133,7 +134,7 @@ type Own = Pick<
   "classifier" | "inputShape" | "numClasses" | "numParameters" | "fingerprint" | "model" | "logits" | "dispose"
 >;
 
-function own(model: Model, flat: Float32Array): Own {
+function own(model: Model, flat: Float32Array, network: ModelConfig): Own {
   const parameters = tf.tensor1d(flat);
   const classifier = model.bind(parameters, "fp32");
   const { inputShape, numClasses, numParameters } = model;
@@ -142,7 +143,7 @@ function own(model: Model, flat: Float32Array): Own {
     inputShape,
     numClasses,
     numParameters,
-    fingerprint: digestOf("sha256", new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength)),
+    fingerprint: digestOf("sha256", Buffer.from(JSON.stringify(network)), new Uint8Array(flat.buffer, flat.byteOffset, flat.byteLength)),
     model,
     logits: "output",
     dispose() {
@@ -153,7 +154,7 @@ function own(model: Model, flat: Float32Array): Own {
 }
 
 /** The network's configuration, which `isoerg export` keeps in the file's metadata. */
-function networkOf({ metadata }: SafetensorsFile, file: string): ReturnType<typeof configSchema.parse>["model"] {
+function networkOf({ metadata }: SafetensorsFile, file: string): ModelConfig {
   let value: unknown;
   try {
     value = JSON.parse(metadata.model ?? "");

@@ -43,6 +43,7 @@ describe("a classifier", () => {
     expect(await logits(checkpoint)).toEqual(await logits(run));
     expect(file).toMatchObject({ kind: "safetensors", name: "small", weights: "exported", run: null });
     expect(await logits(file)).toEqual(await logits(run));
+    expect(file.fingerprint).toBe(run.fingerprint);
     for (const each of [run, checkpoint, file]) each.dispose();
   });
 

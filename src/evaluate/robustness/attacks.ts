@@ -16,7 +16,7 @@ import { square } from "../../attack/square.js";
 import type { AttackConfig } from "../../config/schema.js";
 import { PURPOSE } from "../../engine/random/purpose.js";
 import { logSumExp } from "../../model/energy.js";
-import type { BoundModel } from "../../model/model.js";
+import type { Classifier } from "../../model/model.js";
 
 export const attackNames = [
   "apgd-ce",
@@ -60,7 +60,7 @@ export const standardEffort: Effort = {
 
 /** A slice under attack, in host memory. */
 export interface Slice {
-  readonly model: BoundModel;
+  readonly model: Classifier;
   readonly shape: readonly [number, number, number];
   readonly numClasses: number;
   /** [n,H,W,C] in [0,1] */
@@ -70,7 +70,7 @@ export interface Slice {
   readonly ids: Int32Array;
   readonly seed: bigint;
   /** Another model of the same data, on which attacks are made to be tried here. */
-  readonly source?: BoundModel;
+  readonly source?: Classifier;
 }
 
 export interface Budget {

@@ -2,25 +2,25 @@
  * A run's model and data opened to compute chunks of an evaluation of robustness, in this process. What one is told is plain
  * data, so that the same job can be handed to other processes.
  */
-import * as tf from "@tensorflow/tfjs-core";
 import type { EngineOptions } from "../../engine/engine.js";
-import type { BoundModel, Model } from "../../model/model.js";
+import type { Classifier } from "../../model/model.js";
 import { IsoergError } from "../../util/error.js";
-import { openSubject } from "../evaluate-run.js";
-import { openRun } from "../run-folder.js";
+import type { InputOptions } from "../foreign/input.js";
 import type { WeightsKind } from "../weights.js";
 import type { Slice } from "./attacks.js";
 import { type Chunk, runChunk } from "./chunk.js";
 import { createChunkStore } from "./chunk-store.js";
+import { openRobustnessSubject, type RobustnessSubject } from "./subject.js";
 import type { Task } from "./tasks.js";
 
 /** Plain data. */
 export interface RobustnessJob {
-  /** A run's checkpoint: one that a run makes meanwhile must not slip in. */
-  readonly checkpoint: string;
+  /** A run's checkpoint (one that a run makes meanwhile must not slip in), an export, or a TensorFlow.js model. */
+  readonly path: string;
   readonly dataPath?: string;
-  readonly weights: WeightsKind;
-  /** Another run's checkpoint, whose attacks are tried on this one. */
+  readonly weights: WeightsKind | "auto";
+  readonly input: InputOptions;
+  /** Another model's, whose attacks are tried on this one. */
   readonly transferFrom?: string;
   readonly engine: EngineOptions;
   readonly tasks: readonly Task[];
@@ -53,12 +53,9 @@ export interface ChunkRunner extends AsyncDisposable {
 
 /** The engine has been started. */
 export async function openChunkRunner(job: RobustnessJob): Promise<ChunkRunner> {
-  const run = await openRun(job.checkpoint);
-  const subject = await openSubject(run, { weights: job.weights, ...(job.dataPath !== undefined && { dataPath: job.dataPath }) });
-  const { model, data } = subject;
-  const parameters = tf.tensor1d(subject.weights.flat.slice());
-  const bound = model.bind(parameters, "fp32");
-  const source = job.transferFrom === undefined ? undefined : await openSource(job.transferFrom, job, model);
+  const subject = await openRobustnessSubject(job);
+  const { classifier, data } = subject;
+  const source = job.transferFrom === undefined ? undefined : await openSource(job.transferFrom, job, subject);
   const store = createChunkStore(job.folder, job.fingerprint);
   return {
     async run(from, events, signal) {
@@ -67,14 +64,14 @@ export async function openChunkRunner(job: RobustnessJob): Promise<ChunkRunner> 
       const ids = Int32Array.from({ length: to - from }, (_, i) => from + i);
       const { images, labels } = await data.read(ids);
       const slice: Slice = {
-        model: counted(bound, (cost) => events.onPasses?.(from, cost)),
-        shape: model.inputShape,
-        numClasses: model.numClasses,
+        model: counted(classifier, (cost) => events.onPasses?.(from, cost)),
+        shape: subject.inputShape,
+        numClasses: subject.numClasses,
         x: Float32Array.from(images, (value) => value / 255),
         labels,
         ids,
-        seed: BigInt(run.config.seed),
-        ...(source && { source: counted(source.bound, (cost) => events.onPasses?.(from, cost)) }),
+        seed: BigInt(subject.seed),
+        ...(source && { source: counted(source.classifier, (cost) => events.onPasses?.(from, cost)) }),
       };
       return runChunk(chunk, slice, job.tasks, {
         now: () => performance.now(),
@@ -90,38 +87,24 @@ export async function openChunkRunner(job: RobustnessJob): Promise<ChunkRunner> 
       });
     },
     async [Symbol.asyncDispose]() {
-      bound.dispose();
-      parameters.dispose();
-      source?.dispose();
+      await source?.[Symbol.asyncDispose]();
       await subject[Symbol.asyncDispose]();
     },
   };
 }
 
 /** The model that transferred attacks are made on. @throws IsoergError USAGE where it is of other data. */
-async function openSource(path: string, job: RobustnessJob, model: Model): Promise<{ bound: BoundModel; dispose: () => void }> {
-  const run = await openRun(path);
-  await using subject = await openSubject(run, { weights: "auto", ...(job.dataPath !== undefined && { dataPath: job.dataPath }) });
-  if (subject.model.inputShape.join() !== model.inputShape.join() || subject.model.numClasses !== model.numClasses) {
-    throw new IsoergError(
-      "USAGE",
-      `${path} was trained on other data: images [${subject.model.inputShape}], ${subject.model.numClasses} classes`,
-      {
-        hint: "Attacks can be transferred between models of the same data set only.",
-      },
-    );
-  }
-  const parameters = tf.tensor1d(subject.weights.flat.slice());
-  const bound = subject.model.bind(parameters, "fp32");
-  const dispose = (): void => {
-    bound.dispose();
-    parameters.dispose();
-  };
-  return { bound, dispose };
+async function openSource(path: string, { dataPath }: RobustnessJob, target: RobustnessSubject): Promise<RobustnessSubject> {
+  const source = await openRobustnessSubject({ path, weights: "auto", ...(dataPath !== undefined && { dataPath }) });
+  if (source.inputShape.join() === target.inputShape.join() && source.numClasses === target.numClasses) return source;
+  await source[Symbol.asyncDispose]();
+  throw new IsoergError("USAGE", `${path} was trained on other data: images [${source.inputShape}], ${source.numClasses} classes`, {
+    hint: "Attacks can be transferred between models of the same data set only.",
+  });
 }
 
 /** Tells what each pass cost: a forward pass counts 1 a sample, an input gradient 3. */
-function counted(model: BoundModel, onPass: (cost: number) => void): BoundModel {
+function counted(model: Classifier, onPass: (cost: number) => void): Classifier {
   return {
     logits(x) {
       onPass(x.shape[0]);
@@ -131,7 +114,6 @@ function counted(model: BoundModel, onPass: (cost: number) => void): BoundModel 
       onPass(3 * x.shape[0]);
       return model.inputGradient(x, head);
     },
-    forward: (x) => model.forward(x),
     dispose: () => model.dispose(),
   };
 }

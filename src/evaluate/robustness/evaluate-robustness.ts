@@ -7,14 +7,10 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { Tensors } from "../../checkpoint/safetensors.js";
-import { checkpointName } from "../../checkpoint/store.js";
 import type { Engine, EngineOptions } from "../../engine/engine.js";
-import { checksum } from "../../util/checksum.js";
 import { IsoergError } from "../../util/error.js";
 import { packageVersion } from "../../util/package.js";
-import { openSubject } from "../evaluate-run.js";
-import { openRun } from "../run-folder.js";
+import type { InputOptions } from "../foreign/input.js";
 import type { WeightsKind } from "../weights.js";
 import { type AttackName, type Budget, type Effort, standardAttacks } from "./attacks.js";
 import type { Chunk } from "./chunk.js";
@@ -22,13 +18,17 @@ import type { ChunkEvents, ComputeChunks, RobustnessJob } from "./chunk-runner.j
 import { createChunkStore } from "./chunk-store.js";
 import { createProgressCounter, type RobustnessProgress } from "./progress.js";
 import type { Robustness } from "./robustness.js";
+import { openRobustnessSubject } from "./subject.js";
 import { summarise } from "./summary.js";
 import { type Task, tasksFor } from "./tasks.js";
 
 export interface RobustnessOptions {
-  /** A run's folder or one of its checkpoints. */
+  /** A run's folder, one of its checkpoints, an export, or a TensorFlow.js model. */
   readonly path: string;
+  /** Where the data set lies; needed for models without a run. */
   readonly dataPath?: string;
+  /** How a TensorFlow.js model is fed. */
+  readonly input?: InputOptions;
   readonly weights: WeightsKind | "auto";
   /** As it was started, and as other processes shall start it. */
   readonly engine: Engine;
@@ -101,25 +101,28 @@ export async function evaluateRobustness(options: RobustnessOptions, compute: Co
 }
 
 async function plan(options: RobustnessOptions): Promise<{ job: RobustnessJob; labels: Int32Array; numClasses: number }> {
-  const run = await openRun(options.path);
-  await using subject = await openSubject(run, {
-    weights: options.weights,
-    ...(options.dataPath !== undefined && { dataPath: options.dataPath }),
-  });
-  const { model, weights, data } = subject;
+  await using subject = await openRobustnessSubject(options);
+  const { data } = subject;
   const numSamples = Math.min(options.numSamples, data.numSamples);
   const { labels } = await data.read(Uint32Array.from({ length: numSamples }, (_, i) => i));
-  const attacks = [...new Set(options.attacks.flatMap((name) => (name === "standard" ? standardAttacks(model.numClasses) : [name])))];
-  checkClasses(attacks, model.numClasses);
-  const [height, width, channels] = model.inputShape;
-  const source = options.transferFrom === undefined ? undefined : await openRun(options.transferFrom);
+  const attacks = [...new Set(options.attacks.flatMap((name) => (name === "standard" ? standardAttacks(subject.numClasses) : [name])))];
+  checkClasses(attacks, subject.numClasses);
+  const [height, width, channels] = subject.inputShape;
+  await using source =
+    options.transferFrom === undefined
+      ? null
+      : await openRobustnessSubject({
+          path: options.transferFrom,
+          weights: "auto",
+          ...(options.dataPath !== undefined && { dataPath: options.dataPath }),
+        });
   const tasks: Task[] = tasksFor({
     attacks,
     budget: options.budget,
     effort: options.effort,
     numProbed: Math.min(options.numProbed, numSamples),
     numPixels: height * width * channels,
-    transfer: source !== undefined,
+    transfer: source !== null,
     certify: options.certify && { ...options.certify, every: Math.max(1, Math.floor(numSamples / options.certify.numSamples)) },
   });
   const { engine } = options;
@@ -127,38 +130,30 @@ async function plan(options: RobustnessOptions): Promise<{ job: RobustnessJob; l
     .update(
       JSON.stringify({
         version: packageVersion(),
-        weights: checksum(weights.flat).toString(16),
-        model: run.config.model,
-        data: subject.dataDigest,
-        seed: run.config.seed,
+        ...subject.identity,
         engine: [engine.name, engine.version, engine.device],
         batchSize: options.batchSize,
         numSamples,
         tasks,
-        ...(source && { source: digestOf(source.checkpoint.files.model) }),
+        ...(source && { source: source.identity.weights }),
       }),
     )
     .digest("hex")
     .slice(0, 16);
   const job: RobustnessJob = {
-    checkpoint: run.checkpoint.path,
-    weights: weights.kind,
+    path: subject.pinned,
+    weights: subject.weights,
+    input: options.input ?? {},
     engine: options.engineOptions,
     tasks,
     batchSize: options.batchSize,
     numSamples,
-    folder: join(run.folder, "robustness", `${checkpointName(run.checkpoint.step)}-${fingerprint}`),
+    folder: join(subject.state.folder, `${subject.state.prefix}-${fingerprint}`),
     fingerprint,
     ...(options.dataPath !== undefined && { dataPath: options.dataPath }),
-    ...(source && { transferFrom: source.checkpoint.path }),
+    ...(source && { transferFrom: source.pinned }),
   };
-  return { job, labels, numClasses: model.numClasses };
-}
-
-function digestOf(tensors: Tensors): string {
-  const hash = createHash("sha256");
-  for (const [name, { data }] of tensors) hash.update(name).update(data);
-  return hash.digest("hex");
+  return { job, labels, numClasses: subject.numClasses };
 }
 
 function checkClasses(attacks: readonly AttackName[], numClasses: number): void {
