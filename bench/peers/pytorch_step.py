@@ -150,6 +150,9 @@ def main(folder):
         job = json.load(file)
     config, device = job["config"], torch.device(job["device"])
     torch.set_num_threads(job["threads"])
+    # PyTorch rounds a GPU's convolutions to TF32 unless it is told not to.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = job["precision"] == "tf32"
+    torch.backends.cudnn.benchmark = True
     torch.manual_seed(1)
 
     def array(name, dtype):

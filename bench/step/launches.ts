@@ -33,6 +33,7 @@ const isBookkeeping = new Set([
   "release",
   "setThreads",
   "setTensorFloat32",
+  "benchmarkConvolutions",
   "limitWinograd",
   "trim",
   "resetPeak",

@@ -31,8 +31,8 @@ export const configSchema = z
     optimizer: optimizerSchema.prefault({}),
     precision: z
       .strictObject({
-        inner: z.enum(["fp32", "bf16"]).default("fp32").describe("attack and sampling passes"),
-        update: z.enum(["fp32", "bf16"]).default("fp32").describe("forward and backward of the update; parameters are always fp32"),
+        inner: z.enum(["fp32", "tf32", "bf16"]).default("fp32").describe("attack and sampling passes; tf32 is fp32 but on a GPU"),
+        update: z.enum(["fp32", "tf32", "bf16"]).default("fp32").describe("forward and backward of the update; parameters are always fp32"),
       })
       .prefault({}),
     memory: memorySchema,

@@ -14,7 +14,11 @@ import type { Tensor, Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { invariant } from "../util/error.js";
 
-export type Precision = "fp32" | "bf16";
+/**
+ * `tf32`: float32 storage, but convolutions may round their factors to 10 bits of mantissa where a GPU has tensor cores for that;
+ * elsewhere it is fp32.
+ */
+export type Precision = "fp32" | "tf32" | "bf16";
 
 export type Activation =
   | { readonly kind: "relu" }
@@ -53,7 +57,7 @@ export interface EngineOps {
   /** dy [B,H',W',cout] -> dL/dx of the given shape [B,H,W,cin]. */
   conv2dInputGrad(dy: Tensor4D, filter: Tensor, inputShape: readonly number[], geometry: ConvGeometry): Tensor4D;
   /** -> dL/dfilter [kh,kw,cin,cout], in float32 whatever the precision of x and dy. */
-  conv2dFilterGrad(x: Tensor4D, dy: Tensor4D, filterShape: readonly number[], geometry: ConvGeometry): Tensor4D;
+  conv2dFilterGrad(x: Tensor4D, dy: Tensor4D, filterShape: readonly number[], geometry: ConvGeometry, precision?: Precision): Tensor4D;
 
   activation<T extends Tensor>(x: T, activation: Activation): T;
   /** dL/dx from the activation's input x and dL/dy. */

@@ -86,8 +86,8 @@ export const evaluationSchema = z.object({
     freshChains: count,
     freshSteps: count,
     /** Of attacks and figures; chains may be drawn in less. */
-    precision: z.enum(["fp32", "bf16"]),
-    chainPrecision: z.enum(["fp32", "bf16"]),
+    precision: z.enum(["fp32", "tf32", "bf16"]),
+    chainPrecision: z.enum(["fp32", "tf32", "bf16"]),
   }),
   trained: modelSchema,
   /** The same network at its initial values; null where that was left out. */

@@ -29,7 +29,7 @@ export function stepCommand(): Command {
     .description("Time the whole training step and its parts: attack, sampling, update.")
     .argument("[case...]", `which steps: ${stepCases.map(({ name }) => name).join(", ")}; all of them by default`);
   return addEngineOptions(command)
-    .addOption(new Option("--precision <precision>", "of attack and sampling").choices(["fp32", "bf16"]).default("fp32"))
+    .addOption(new Option("--precision <precision>", "of attack and sampling").choices(["fp32", "tf32", "bf16"]).default("fp32"))
     .addOption(new Option("--peer <peer>", "measure another program in turn").choices(["none", "pytorch"]).default("none"))
     .option("--python <path>", "the Python that has PyTorch", "/usr/bin/python3")
     .option("--rounds <n>", "processes of each program, in turn", parseCount, 3)

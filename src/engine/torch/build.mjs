@@ -171,45 +171,98 @@ export function buildBridge({ log = () => {}, folder, env = process.env } = {}) 
   const { libtorch } = search;
   const headers = nodeHeaders();
   if (!headers) return { ok: false, reason: "the npm package node-api-headers is not installed", hint: "npm ci" };
-  const flags = compilerFlags(libtorch, headers);
-  const path = join(root, "build", "torch", fingerprint(libtorch, flags), "bridge.node");
-  if (existsSync(path)) return { ok: true, path, libtorch, reused: true, seconds: 0 };
   const compiler = findCompiler(env);
-  if (!compiler) return { ok: false, reason: "no C++ compiler", hint: "apt-get install g++" };
-  log(`compiling the torch bridge against libtorch ${libtorch.version} (${libtorch.kind})`);
-  const started = Date.now();
-  mkdirSync(dirname(path), { recursive: true });
-  // The small one first: whoever finds the bridge finds both.
-  for (const [source, target, link] of /** @type {const} */ ([
-    ["environment.cc", join(dirname(path), "environment.node"), []],
-    ["bridge.cc", path, flags.link],
-  ])) {
-    const partial = `${target}.${process.pid}`;
-    const run = spawnSync(compiler, [...flags.compile, join(nativeDir, source), "-o", partial, ...link], {
-      encoding: "utf8",
-      maxBuffer: 1 << 28,
-    });
-    if (run.status !== 0) {
-      rmSync(partial, { force: true });
-      const errors = (run.stderr ?? "").split("\n").filter((line) => /error|cannot find|not found/.test(line));
-      return {
-        ok: false,
-        reason: `${compiler} could not compile the torch bridge: ${errors[0] ?? run.error?.message ?? "no message"}`,
-        hint: "the compiler needs C++17 (C++20 for libtorch 2.14 and later) and about 2 GB of memory",
-      };
+  // With CUDA's own headers and compiler where they are; what can't be built with them is built without.
+  const cuda = libtorch.cuda ? findCuda(libtorch, env) : undefined;
+  /** @type {string | undefined} */
+  let failure;
+  for (const toolkit of cuda ? [cuda, undefined] : [undefined]) {
+    const flags = compilerFlags(libtorch, headers, toolkit);
+    const path = join(root, "build", "torch", fingerprint(libtorch, flags), "bridge.node");
+    if (existsSync(path)) return { ok: true, path, libtorch, reused: true, seconds: 0 };
+    if (!compiler) return { ok: false, reason: "no C++ compiler", hint: "apt-get install g++" };
+    log(
+      `compiling the torch bridge against libtorch ${libtorch.version} (${libtorch.kind})${toolkit ? `, CUDA of ${toolkit.include}` : ""}`,
+    );
+    const started = Date.now();
+    mkdirSync(dirname(path), { recursive: true });
+    const objects = toolkit?.nvcc ? [join(dirname(path), "philox.o")] : [];
+    // The small ones first: whoever finds the bridge finds all.
+    const steps = /** @type {[string, string[], string][]} */ ([
+      ...objects.map((object) => [toolkit?.nvcc, [...nvccFlags, "-c", join(nativeDir, "philox.cu")], object]),
+      [compiler, [...flags.compile, join(nativeDir, "environment.cc")], join(dirname(path), "environment.node")],
+      [compiler, [...flags.compile, join(nativeDir, "bridge.cc"), ...objects, ...flags.link], path],
+    ]);
+    failure = steps.map(([program, words, target]) => produce(program, words, target)).find((one) => one !== undefined);
+    if (failure !== undefined) {
+      log(failure);
+      continue;
     }
-    renameSync(partial, target); // whole or not at all, also when two processes build at once
+    const seconds = (Date.now() - started) / 1000;
+    log(`compiled in ${seconds.toFixed(1)} s`);
+    return { ok: true, path, libtorch, reused: false, seconds };
   }
-  const seconds = (Date.now() - started) / 1000;
-  log(`compiled in ${seconds.toFixed(1)} s`);
-  return { ok: true, path, libtorch, reused: false, seconds };
+  return {
+    ok: false,
+    reason: failure ?? "the torch bridge was not compiled",
+    hint: "the compiler needs C++17 (C++20 for libtorch 2.14 and later) and about 2 GB of memory",
+  };
+}
+
+/** Code for Ampere and Hopper, and for whatever comes after them from Hopper's. */
+const nvccFlags = [
+  ...["-std=c++17", "-O3", "-Xcompiler", "-fPIC"],
+  ...["-gencode", "arch=compute_80,code=sm_80", "-gencode", "arch=compute_90,code=[sm_90,compute_90]"],
+];
+
+/**
+ * Runs a compiler; what it writes appears whole or not at all, also when two processes build at once.
+ * @param {string} program
+ * @param {string[]} words
+ * @param {string} target
+ * @returns {string | undefined} why it failed
+ */
+function produce(program, words, target) {
+  const partial = `${target}.${process.pid}${target.endsWith(".o") ? ".o" : ""}`;
+  const run = spawnSync(program, [...words, "-o", partial], { encoding: "utf8", maxBuffer: 1 << 28 });
+  if (run.status === 0) {
+    renameSync(partial, target);
+    return undefined;
+  }
+  rmSync(partial, { force: true });
+  const errors = (run.stderr ?? "").split("\n").filter((line) => /error|cannot find|not found/.test(line));
+  return `${program} could not compile the torch bridge: ${errors[0] ?? run.error?.message ?? "no message"}`;
+}
+
+/**
+ * CUDA's headers: of a toolkit, or of the packages beside a Python installation's torch; and its compiler and static runtime, where
+ * the toolkit has them.
+ * @param {Libtorch} libtorch
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {{ include: string, nvcc?: string, lib?: string } | undefined}
+ */
+export function findCuda(libtorch, env = process.env) {
+  for (const home of [env.CUDA_HOME, env.CUDA_PATH, "/usr/local/cuda"]) {
+    if (!home || !existsSync(join(home, "include", "cuda_runtime_api.h"))) continue;
+    const [nvcc, lib] = [join(home, "bin", "nvcc"), join(home, "lib64")];
+    const complete = existsSync(nvcc) && existsSync(join(lib, "libcudart_static.a"));
+    return { include: join(home, "include"), ...(complete && { nvcc, lib }) };
+  }
+  for (const libDir of libtorch.libDirs) {
+    for (const name of ["cu13", "cuda_runtime"]) {
+      const include = join(libDir, "..", "..", "nvidia", name, "include");
+      if (existsSync(join(include, "cuda_runtime_api.h"))) return { include };
+    }
+  }
+  return undefined;
 }
 
 /**
  * @param {Libtorch} libtorch
  * @param {string} headers
+ * @param {ReturnType<typeof findCuda>} cuda
  */
-function compilerFlags(libtorch, headers) {
+function compilerFlags(libtorch, headers, cuda) {
   const [major = 0, minor = 0] = libtorch.version.split(".").map(Number);
   const standard = major > 2 || (major === 2 && minor >= 14) ? "c++20" : "c++17";
   return {
@@ -227,6 +280,8 @@ function compilerFlags(libtorch, headers) {
       "-isystem",
       headers,
       ...libtorch.includeDirs.flatMap((folder) => ["-isystem", folder]),
+      ...(cuda ? ["-DISOERG_CUDA", "-isystem", cuda.include] : []),
+      ...(cuda?.nvcc ? ["-DISOERG_CUDA_NOISE"] : []),
     ],
     link: [
       ...libtorch.libDirs.flatMap((folder) => [`-L${folder}`, `-Wl,-rpath,${folder}`]),
@@ -235,6 +290,8 @@ function compilerFlags(libtorch, headers) {
       ...(libtorch.cuda ? ["-ltorch_cuda"] : []),
       "-ltorch_cpu",
       "-lc10",
+      ...(cuda ? ["-lc10_cuda"] : []),
+      ...(cuda?.lib ? [`-L${cuda.lib}`, "-lcudart_static", "-ldl", "-lrt", "-lpthread"] : []),
       "-Wl,-z,nodelete", // the memory pool must outlive the worker thread that loaded it
     ],
   };

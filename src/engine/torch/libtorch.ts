@@ -34,5 +34,10 @@ export interface BuildModule {
     candidates?: () => Iterable<Libtorch>;
   }): LibtorchSearch;
   buildBridge(options?: { log?: (line: string) => void; folder?: string | undefined; env?: NodeJS.ProcessEnv }): BridgeBuild;
+  /** CUDA's headers, and its compiler and static runtime where they are there too. */
+  findCuda(
+    libtorch: Libtorch,
+    env?: NodeJS.ProcessEnv,
+  ): { readonly include: string; readonly nvcc?: string; readonly lib?: string } | undefined;
   compilerVersion(env?: NodeJS.ProcessEnv): string | undefined;
 }

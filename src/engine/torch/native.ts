@@ -41,12 +41,19 @@ export interface Native {
   limitWinograd(level: number): void;
   setThreads(threads: number): void;
   setTensorFloat32(allow: number): void;
+  /** Lets cuDNN try its algorithms for each new shape. */
+  benchmarkConvolutions(): void;
   /** Gives cached memory back to the system. */
   trim(): void;
   /** Bytes are of the process on that device, live tensors of this thread. */
   resetPeak(device: number): void;
   memory(device: number): { live: number; bytes: number; peakBytes: number; cachedBytes: number };
-  about(): { version: string; threads: number; cuda: number };
+  about(): { version: string; threads: number; cuda: number; recordings: number };
+  /** Where `about().recordings`: the launches until endRecording become one, replayed on the same memory (CUDA graphs). */
+  beginRecording?(device: number): number;
+  endRecording?(recording: number): void;
+  replay?(recording: number): void;
+  dropRecording?(recording: number): void;
   strides(handle: number): void;
 }
 

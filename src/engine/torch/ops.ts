@@ -10,7 +10,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError, invariant } from "../../util/error.js";
 import type { ConvGeometry, EngineOps, NoiseKey, Precision } from "../ops.js";
 import { activate, activateGrad } from "./activation.js";
-import { aten, atenMany, bridge, scope, type Value } from "./aten.js";
+import { aten, atenMany, bridge, device, scope, type Value } from "./aten.js";
 import type { TorchBackend } from "./backend.js";
 import { groupNorm, groupNormGrad } from "./group-norm.js";
 import { cast, empty, full } from "./kernels/convert.js";
@@ -51,7 +51,21 @@ export function tensorOf<R extends Rank>(value: Value): Tensor<R> {
   return tf.engine().makeTensorFromTensorInfo(backend().info(value)) as Tensor<R>;
 }
 
-const scalarTypes: Readonly<Record<Precision, number>> = { fp32: FLOAT, bf16: BFLOAT16 };
+const scalarTypes: Readonly<Record<Precision, number>> = { fp32: FLOAT, tf32: FLOAT, bf16: BFLOAT16 };
+
+/** Filters that were laid out for tf32. */
+const rounding = new WeakSet<Value>();
+
+/** Runs a convolution with TF32 allowed, on a GPU; the switch is the library's, so it is put back. */
+function allowing(tf32: boolean, convolve: () => Value): Value {
+  if (!tf32 || device() < 0) return convolve();
+  bridge().setTensorFloat32(1);
+  try {
+    return convolve();
+  } finally {
+    bridge().setTensorFloat32(0);
+  }
+}
 
 /** An NHWC-contiguous tensor is, permuted, a channels_last NCHW one: a view. */
 function nchw(x: Value): Value {
@@ -92,7 +106,11 @@ export const torchOps: EngineOps = {
   },
 
   layoutFilter(filter, precision) {
-    return scope(() => tensorOf(clone(cast(permute(native(filter), OIHW), scalarTypes[precision]), CHANNELS_LAST)));
+    return scope(() => {
+      const weight = clone(cast(permute(native(filter), OIHW), scalarTypes[precision]), CHANNELS_LAST);
+      if (precision === "tf32") rounding.add(weight);
+      return tensorOf(weight);
+    });
   },
 
   conv2d(x, filter, bias, { stride, padding }) {
@@ -103,7 +121,9 @@ export const torchOps: EngineOps = {
       const given = cast(native(x), weight.type);
       const minimal = suitsWinograd(weight, stride) && winogradConvolution(given, weight, shift, padding, false);
       if (minimal) return tensorOf(minimal);
-      const y = convolution(nchw(given), weight, shift, pair(stride), pair(padding), ONE, false, NONE, 1);
+      const y = allowing(rounding.has(weight), () =>
+        convolution(nchw(given), weight, shift, pair(stride), pair(padding), ONE, false, NONE, 1),
+      );
       return tensorOf(permute(y, NHWC));
     });
   },
@@ -118,11 +138,12 @@ export const torchOps: EngineOps = {
       const minimal = suitsWinograd(weight, geometry.stride) && winogradConvolution(given, weight, null, 2 - geometry.padding, true);
       if (minimal) return tensorOf(minimal);
       const gradient = nchw(given);
-      return tensorOf(permute(backward(gradient, unread(inputShape, weight.type), weight, geometry, INPUT_ONLY), NHWC));
+      const dx = allowing(rounding.has(weight), () => backward(gradient, unread(inputShape, weight.type), weight, geometry, INPUT_ONLY));
+      return tensorOf(permute(dx, NHWC));
     });
   },
 
-  conv2dFilterGrad(x, dy, filterShape, geometry) {
+  conv2dFilterGrad(x, dy, filterShape, geometry, precision) {
     return scope(() => {
       if (x.shape[0] === 0) return tensorOf(full(filterShape, 0, FLOAT));
       const [height = 0, width = 0, cin = 0, cout = 0] = filterShape;
@@ -132,7 +153,7 @@ export const torchOps: EngineOps = {
         height === 3 && width === 3 && geometry.stride === 1 && winogradFilterGradient(input, gradientGiven, geometry.padding);
       if (minimal) return tensorOf(minimal);
       const weight = unread([cout, height, width, cin], input.type);
-      const gradient = backward(nchw(gradientGiven), nchw(input), weight, geometry, WEIGHT_ONLY);
+      const gradient = allowing(precision === "tf32", () => backward(nchw(gradientGiven), nchw(input), weight, geometry, WEIGHT_ONLY));
       return tensorOf(contiguous(permute(cast(gradient, FLOAT), HWIO)));
     });
   },

@@ -93,6 +93,7 @@ function checkCuda(available: boolean, device: string): void {
   if (!available) throw new IsoergError("ENGINE", `engine torch: this libtorch sees no CUDA device, so not ${device}`, { hint });
   try {
     allowTensorFloat32(false);
+    bridge().benchmarkConvolutions();
     scope(() => fromHost(new Float32Array(1), FLOAT, [1]));
   } catch (error) {
     throw new IsoergError("ENGINE", `engine torch: ${device} can't be used: ${error instanceof Error ? error.message : String(error)}`, {

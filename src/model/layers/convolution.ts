@@ -49,7 +49,7 @@ export function convolution(options: ConvolutionOptions): LayerBuilder {
           if (sink) {
             const x = kept.take();
             if (bias) sink.write(bias, channelSum(dy, precision));
-            sink.write(weight, ops().conv2dFilterGrad(x as Tensor4D, dy as Tensor4D, filterShape, geometry));
+            sink.write(weight, ops().conv2dFilterGrad(x as Tensor4D, dy as Tensor4D, filterShape, geometry, precision));
             x.dispose();
           }
           const dx = input ? ops().conv2dInputGrad(dy as Tensor4D, filter, [dy.shape[0] as number, ...inputShape], geometry) : null;

@@ -143,6 +143,11 @@ static napi_value setTensorFloat32(const Call& call) {
   bool allow = call.integer(0) != 0;
   at::globalContext().setAllowTF32CuBLAS(allow);
   at::globalContext().setAllowTF32CuDNN(allow);
+  return nullptr;
+}
+
+// benchmarkConvolutions(): lets cuDNN try its algorithms for each new shape; training has few shapes.
+static napi_value benchmarkConvolutions(const Call&) {
   at::globalContext().setBenchmarkCuDNN(true);
   return nullptr;
 }
@@ -178,6 +183,11 @@ static napi_value about(const Call& call) {
   check(call.env, napi_set_named_property(call.env, object, "version", text));
   call.set(object, "threads", at::get_num_threads());
   call.set(object, "cuda", at::hasCUDA());
+#ifdef ISOERG_CUDA
+  call.set(object, "recordings", 1);
+#else
+  call.set(object, "recordings", 0);
+#endif
   return object;
 }
 
@@ -188,6 +198,34 @@ static napi_value strides(const Call& call) {
   for (int64_t i = 0; i < tensor.dim(); i++) call.state.cells[i + 1] = static_cast<double>(tensor.stride(i));
   return nullptr;
 }
+
+#ifdef ISOERG_CUDA
+static RecordedLaunches& recordingAt(const Call& call) {
+  auto& recording = call.state.recordings.at(static_cast<size_t>(call.integer(0)));
+  TORCH_CHECK(recording != nullptr, "a recording was used after it was dropped");
+  return *recording;
+}
+
+// beginRecording(device) -> its number; endRecording(number); replay(number); dropRecording(number)
+static napi_value beginRecording(const Call& call) {
+  auto recording = std::make_unique<RecordedLaunches>(call.integer(0));
+  recording->begin();
+  call.state.recordings.push_back(std::move(recording));
+  return call.make(static_cast<double>(call.state.recordings.size() - 1));
+}
+static napi_value endRecording(const Call& call) {
+  recordingAt(call).end();
+  return nullptr;
+}
+static napi_value replay(const Call& call) {
+  recordingAt(call).replay();
+  return nullptr;
+}
+static napi_value dropRecording(const Call& call) {
+  call.state.recordings.at(static_cast<size_t>(call.integer(0))).reset();
+  return nullptr;
+}
+#endif
 
 static void usePool() {
   static std::once_flag once;
@@ -221,7 +259,14 @@ NAPI_MODULE_INIT() {
       {"winogradConvolution", entry<winogradConvolutionOf>},
       {"winogradFilterGradient", entry<winogradFilterGradientOf>},
       {"limitWinograd", entry<limitWinograd>},
+#ifdef ISOERG_CUDA
+      {"beginRecording", entry<beginRecording>},
+      {"endRecording", entry<endRecording>},
+      {"replay", entry<replay>},
+      {"dropRecording", entry<dropRecording>},
+#endif
       {"setThreads", entry<setThreads>}, {"setTensorFloat32", entry<setTensorFloat32>},
+      {"benchmarkConvolutions", entry<benchmarkConvolutions>},
       {"trim", entry<trim>},           {"resetPeak", entry<resetPeak>}, {"memory", entry<memory>},
       {"about", entry<about>},         {"strides", entry<strides>},
   };

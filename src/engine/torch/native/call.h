@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#ifdef ISOERG_CUDA
+#include "cuda_device.h"
+#endif
 #include "operators.h"
 #include "tensors.h"
 
@@ -21,6 +24,9 @@ struct State {
   double* cells = nullptr; // the array shared with JavaScript
   size_t numCells = 0;
   napi_ref cellsReference = nullptr; // keeps it alive
+#ifdef ISOERG_CUDA
+  std::vector<std::unique_ptr<RecordedLaunches>> recordings; // by number; null once dropped
+#endif
 };
 
 static std::string firstLine(const char* text) {

@@ -20,6 +20,13 @@ static napi_value noise(const Call& call) {
   TORCH_CHECK(positions.type == napi_int32_array, "positions are an Int32Array");
   std::vector<int64_t> shape = shapeFromCells(call.state);
   int device = call.integer(6);
+#ifdef ISOERG_CUDA_NOISE
+  if (device >= 0) {
+    TORCH_CHECK(!shape.empty() && shape[0] == static_cast<int64_t>(positions.length), "one row for each position");
+    const auto* rows = static_cast<const int32_t*>(positions.data);
+    return writeAll(call, {noiseOnDevice(key, normal, rows, static_cast<int64_t>(positions.length), shape, device)});
+  }
+#endif
   at::Tensor tensor = at::empty(shape, at::TensorOptions(at::kFloat).pinned_memory(device >= 0));
   TORCH_CHECK(!shape.empty() && shape[0] == static_cast<int64_t>(positions.length), "one row for each position");
   const auto* position = static_cast<const int32_t*>(positions.data);

@@ -5,12 +5,11 @@
 // computed here in float64 polynomials (error < 1e-11) and rounded to float32 once, so they agree to the last place.
 //
 // Written for the compiler's vectoriser: kLanes counters go side by side through branch-free loops, and target_clones
-// makes one copy for each instruction set, chosen when the library loads.
+// makes one copy for each instruction set, chosen when the library loads. philox.cu draws the same on a GPU.
 #pragma once
-#include <math.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+
+#include "philox_math.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define ISOERG_CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
@@ -22,45 +21,9 @@ namespace isoerg {
 
 constexpr int kLanes = 32;
 
-struct PhiloxKey {
-  uint32_t key0, key1; // low and high half of the seed
-  uint32_t step;
-  uint32_t purposeAndInner; // purpose * 2^24 + inner
-};
-
 struct PhiloxBlocks {
   uint32_t word[4][kLanes];
 };
-
-// ln(u) for u = (2k+1) * 2^-25, k < 2^24. n = 2k+1 is split as 2^e * m; ln m = 2 artanh((m-1)/(m+1)).
-static inline __attribute__((always_inline)) double logOfUnit(int32_t n) {
-  float rounded = static_cast<float>(n); // only its exponent is used
-  int32_t bits;
-  memcpy(&bits, &rounded, 4);
-  int32_t e = (bits - 0x3f3504f3) >> 23; // so that m lies in [sqrt(1/2), sqrt 2)
-  int32_t scaleBits = (127 - e) << 23;
-  float scale;
-  memcpy(&scale, &scaleBits, 4);
-  double m = static_cast<double>(n) * static_cast<double>(scale);
-  double s = (m - 1.0) / (m + 1.0);
-  double z = s * s;
-  double series =
-      1.0 + z * (1.0 / 3 + z * (1.0 / 5 + z * (1.0 / 7 + z * (1.0 / 9 + z * (1.0 / 11 + z * (1.0 / 13 + z * (1.0 / 15)))))));
-  return (e - 25) * 0.693147180559945309417232121458 + 2.0 * s * series;
-}
-
-// cos and sin of 2 pi k / 2^24: a quarter turn is split off exactly in integers, the rest lies in [-pi/4, pi/4].
-static inline __attribute__((always_inline)) void cosSinOfTurn(int32_t k, double& cosine, double& sine) {
-  int32_t quarter = (k + (1 << 21)) >> 22;
-  double x = static_cast<double>(k - (quarter << 22)) * (1.57079632679489661923132169164 / (1 << 22));
-  double z = x * x;
-  double s = x * (1.0 + z * (-1.0 / 6 + z * (1.0 / 120 + z * (-1.0 / 5040 + z * (1.0 / 362880 + z * (-1.0 / 39916800))))));
-  double c = 1.0 + z * (-1.0 / 2 + z * (1.0 / 24 + z * (-1.0 / 720 + z * (1.0 / 40320 + z * (-1.0 / 3628800 + z * (1.0 / 479001600))))));
-  double first = (quarter & 1) ? s : c;
-  double second = (quarter & 1) ? c : s;
-  cosine = ((quarter + 1) & 2) ? -first : first;
-  sine = (quarter & 2) ? -second : second;
-}
 
 static inline __attribute__((always_inline)) void philoxBlocks(
     const PhiloxKey& key, uint32_t position, uint32_t firstBlock, PhiloxBlocks& out) {
