@@ -46,6 +46,28 @@ const CASES: Record<string, Record<string, unknown>> = {
   "weights averaged late (SWA)": { optimizer: { lr: 0.05, swa: { from: 0.2, everyUpdates: 1 } }, sampler },
   "proximal class-conditional chains": { ...jem, sampler: { ...sampler, kind: "proximal", innerSteps: 3, conditional: true } },
   "chains that start at data": { ...jem, sampler: { ...sampler, start: "data" } },
+  "weights that gaps drive": {
+    objective: {
+      "clean-ce": 1,
+      "align-adversarial": { value: 1, driven: { by: "gap/adversarial-absolute", target: 1e-3, rate: 0.5, max: 4 } },
+      contrast: { value: 0.5, driven: { by: "gap/generated", target: 1e-3, rate: 0.3, max: 2 } },
+    },
+    attack: { steps: 1 },
+    sampler,
+  },
+  "local smoothness, in micro-batches": {
+    objective: {
+      "clean-ce": 1,
+      vat: 0.5,
+      llr: { value: 0.5, steps: 1 },
+      "llr-gradient": 0.2,
+      elle: 1,
+      "grad-align": 0.1,
+      cure: 0.1,
+      "clean-logit-pairing": 0.01,
+    },
+    memory: { microBatch: 4 },
+  },
   "DAT's negatives and curriculum": {
     ...jem,
     sampler: { ...sampler, kind: "dat", noise: 0, stepSize: 0.3, conditional: true, reinit: 1, curriculum: { auc: 0.5, window: 4 } },
