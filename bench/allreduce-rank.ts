@@ -1,19 +1,23 @@
 /** One rank of `allreduce.ts`, in a process of its own, led by messages. The gradient's memory and the sums are as in training. */
+import { allReduce } from "../src/collective/all-reduce.js";
 import { HostMember } from "../src/collective/host-member.js";
 import { ARENA_BYTES, loadHostMemory } from "../src/collective/host-memory.js";
 import { agreeOnSummation } from "../src/collective/host-summation.js";
 import { addNatively, adoptSummable, allocateSummable, summableView } from "../src/collective/reduce.js";
 import { type Summation, sumOverRing } from "../src/collective/summation.js";
-import type { SumTag } from "../src/collective/transport.js";
+import type { RingTransport, SumTag } from "../src/collective/transport.js";
 import { type BoundRing, bindRing } from "../src/collective/zeromq-transport.js";
 
 /** Over the ring of all ranks, or in the host's shared memory. */
 export type AllReduceWay = "ring" | "host";
 
+/** Told, it is what is timed; otherwise the cost model chooses, as in training. */
+export type RingAlgorithm = "ring" | "whole";
+
 export type AllReduceRankTask =
   | { readonly kind: "bind"; readonly rank: number; readonly worldSize: number; readonly way: AllReduceWay }
   | { readonly kind: "connect"; readonly endpoints: readonly string[] }
-  | { readonly kind: "sum"; readonly numValues: number; readonly numSums: number };
+  | { readonly kind: "sum"; readonly numValues: number; readonly numSums: number; readonly algorithm?: RingAlgorithm };
 
 export type AllReduceRankReply =
   | { readonly kind: "bound"; readonly endpoint: string }
@@ -25,6 +29,7 @@ let worldSize = 1;
 let rank = 0;
 let step = 0;
 let bound: BoundRing | undefined;
+let transport: RingTransport | undefined;
 let summation: Summation | undefined;
 let member: HostMember | null = null;
 let allocate = (numValues: number): Float32Array => {
@@ -61,7 +66,7 @@ async function carryOut(task: AllReduceRankTask): Promise<AllReduceRankReply> {
     }
     case "connect": {
       if (bound === undefined) throw new Error("connected before bound");
-      const transport = await bound.connect(task.endpoints);
+      transport = await bound.connect(task.endpoints);
       summation = member ? await agreeOnSummation({ transport, member, bind: bindRing }) : sumOverRing(transport);
       return { kind: "connected", way: summation.way };
     }
@@ -72,14 +77,14 @@ async function carryOut(task: AllReduceRankTask): Promise<AllReduceRankReply> {
   }
 }
 
-async function sumOften({ numValues, numSums }: AllReduceRankTask & { readonly kind: "sum" }): Promise<number[]> {
+async function sumOften({ numValues, numSums, algorithm }: AllReduceRankTask & { readonly kind: "sum" }): Promise<number[]> {
   const values = allocate(numValues);
   const timesMs: number[] = [];
   for (let i = -NUM_WARMING_SUMS; i < numSums; i++) {
     values.fill(rank + 1);
     const tag = { step: step++, bucket: 0 };
     const start = performance.now();
-    const pending = sumOnce(values, tag);
+    const pending = algorithm && transport ? allReduce(transport, values, { ...tag, algorithm }) : sumOnce(values, tag);
     if (pending) await pending;
     if (i >= 0) timesMs.push(performance.now() - start);
     check(values);

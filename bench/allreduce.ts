@@ -12,7 +12,7 @@ import { textTable } from "../src/cli/text-table.js";
 import { IsoergError } from "../src/util/error.js";
 import { describeMachine, type Machine } from "../src/util/machine.js";
 import { findGloo, findMpi, type PeerName, type PeerProgram } from "./allreduce-peers.js";
-import type { AllReduceRankReply, AllReduceRankTask, AllReduceWay } from "./allreduce-rank.js";
+import type { AllReduceRankReply, AllReduceRankTask, AllReduceWay, RingAlgorithm } from "./allreduce-rank.js";
 
 export type AllReducePeer = "none" | PeerName | "all";
 
@@ -161,10 +161,14 @@ function formatSize(bytes: number): string {
 
 function ourProgram(medium: Medium): PeerProgram {
   const way: AllReduceWay = medium === "tcp" ? "ring" : "host";
-  return { name: OURS, medium, time: (options) => timeOurs(way, options) };
+  return { name: OURS, medium, time: (options) => timeRanks({ way }, options) };
 }
 
-async function timeOurs(way: AllReduceWay, options: Parameters<PeerProgram["time"]>[0]): ReturnType<PeerProgram["time"]> {
+/** Times our own sums. @throws IsoergError ENGINE when a process fails or doesn't sum that way. */
+export async function timeRanks(
+  { way, algorithm }: { readonly way: AllReduceWay; readonly algorithm?: RingAlgorithm },
+  options: Parameters<PeerProgram["time"]>[0],
+): ReturnType<PeerProgram["time"]> {
   const { worldSize, sizesBytes, seconds, signal } = options;
   const script = new URL("./allreduce-rank.js", import.meta.url);
   const ranks = Array.from({ length: worldSize }, () => fork(script));
@@ -183,11 +187,11 @@ async function timeOurs(way: AllReduceWay, options: Parameters<PeerProgram["time
     for (const sizeBytes of sizesBytes) {
       // How many sums fit is measured first, as all ranks must agree on it beforehand.
       const probe = quantile(
-        [...(await sumOften(ranks, sizeBytes, 5))].sort((a, b) => a - b),
+        [...(await sumOften(ranks, { sizeBytes, numSums: 5, algorithm }))].sort((a, b) => a - b),
         0.5,
       );
       const numSums = Math.min(2000, Math.max(10, Math.round((1000 * seconds) / probe)));
-      times.push({ sizeBytes, timesMs: await sumOften(ranks, sizeBytes, numSums) });
+      times.push({ sizeBytes, timesMs: await sumOften(ranks, { sizeBytes, numSums, algorithm }) });
     }
     return times;
   } finally {
@@ -196,9 +200,16 @@ async function timeOurs(way: AllReduceWay, options: Parameters<PeerProgram["time
   }
 }
 
-async function sumOften(ranks: readonly ChildProcess[], sizeBytes: number, numSums: number): Promise<readonly number[]> {
+interface Sums {
+  readonly sizeBytes: number;
+  readonly numSums: number;
+  readonly algorithm: RingAlgorithm | undefined;
+}
+
+async function sumOften(ranks: readonly ChildProcess[], { sizeBytes, numSums, algorithm }: Sums): Promise<readonly number[]> {
   const numValues = Math.floor(sizeBytes / Float32Array.BYTES_PER_ELEMENT);
-  const [first] = await Promise.all(ranks.map((child) => ask(child, { kind: "sum", numValues, numSums })));
+  const task = { kind: "sum", numValues, numSums, ...(algorithm && { algorithm }) } as const;
+  const [first] = await Promise.all(ranks.map((child) => ask(child, task)));
   if (first?.kind !== "summed") throw new IsoergError("ENGINE", "rank 0 of the benchmark did not sum");
   return first.timesMs;
 }

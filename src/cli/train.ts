@@ -7,7 +7,7 @@ import { printConfig } from "../config/print.js";
 import { IsoergError } from "../util/error.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
 import { checkExperiment } from "./train/check.js";
-import { startChildren } from "./train/children.js";
+import { mergeChildTraces, startChildren } from "./train/children.js";
 import { dryRun } from "./train/dry-run.js";
 import { leadRun, type RunResult } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
@@ -23,6 +23,7 @@ interface Flags extends EngineFlags {
   readonly dryRun?: true;
   readonly printConfig?: true;
   readonly metrics?: string;
+  readonly trace?: string;
   readonly json?: string;
 }
 
@@ -38,6 +39,7 @@ export function trainCommand(): Command {
     .option("--resume", "go on where the run stands; a finished run is left as it is")
     .addOption(new Option("--listen <host:port>", "address of the coordinator").default("127.0.0.1:0"))
     .option("--metrics <host:port>", "serve GET /metrics for Prometheus there")
+    .option("--trace <file>", "write a timeline of every step, rank by rank, for chrome://tracing or ui.perfetto.dev")
     .option("--dry-run", "show the plan, compute one step here, write nothing")
     .option("--print-config", "show every setting and where it came from, and end")
     .option("--json <file>", "write how the run ended");
@@ -86,12 +88,14 @@ export function trainCommand(): Command {
           engine: flags.engine,
           device: flags.device,
           threads,
+          traces: flags.trace !== undefined,
           onExit({ workerId, reason, failed, numLeft }) {
             const hasBegun = coordinator.status().generation > 0;
             if (failed && (!hasBegun || numLeft === 0)) coordinator.fail(`worker ${workerId} ${reason}`);
           },
         }),
     }).catch(chosenPort(flags.listen));
+    if (flags.trace !== undefined) mergeChildTraces(runFolder, limits.workers, flags.trace);
     if (flags.json !== undefined) await writeResult(flags.json, result, runFolder);
   });
 }

@@ -18,6 +18,7 @@ interface Flags extends EngineFlags {
   readonly connectTimeout: number;
   readonly reconnectTimeout: number;
   readonly log?: string;
+  readonly trace?: string;
 }
 
 /** Exit status of a process that was interrupted twice. */
@@ -48,7 +49,8 @@ export function workerCommand(): Command {
       parseSeconds,
       600,
     )
-    .option("--log <file>", "append what happens as JSON lines");
+    .option("--log <file>", "append what happens as JSON lines")
+    .option("--trace <file>", "write a timeline of every step, for chrome://tracing or ui.perfetto.dev");
   return addEngineOptions(command)
     .addHelpText(
       "after",
@@ -74,6 +76,7 @@ export function workerCommand(): Command {
           ...(flags.ringHost !== undefined && { ringHost: flags.ringHost }),
           connectTimeoutMs: 1000 * flags.connectTimeout,
           reconnectTimeoutMs: 1000 * flags.reconnectTimeout,
+          ...(flags.trace !== undefined && { trace: flags.trace }),
           signal: wish.signal,
           log,
         });

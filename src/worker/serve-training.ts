@@ -23,6 +23,8 @@ export interface TrainingThreadData {
   readonly engine: EngineOptions;
   /** The process's arena and the library that gives it; null where vectors are in memory of their own. */
   readonly shared: { readonly path: string; readonly arena: number } | null;
+  /** A timeline to be written, and what it is called. */
+  readonly trace?: { readonly path: string; readonly name: string } | undefined;
   /** For programs other than `training-thread.ts`. */
   readonly programData?: unknown;
 }

@@ -16,6 +16,8 @@ export interface TrainingOptions {
   readonly engine: EngineOptions;
   /** Where its vectors lie, and the library that gives such memory. Default: in memory of its own. */
   readonly shared?: (SharedVectors & { readonly path: string }) | null;
+  /** A timeline to be written, and what it is called. */
+  readonly trace?: TrainingThreadData["trace"];
   /** The thread's program. Default: `training-thread.js`. Tests have others. */
   readonly program?: URL;
   /** For such a program. */
@@ -40,13 +42,14 @@ export class Training {
   #sayBrief: (brief: () => Promise<Briefing | null>) => void = () => {};
   #sayStarted: (engine: string | null) => void = () => {};
 
-  constructor({ engine, shared = null, program = new URL("./training-thread.js", import.meta.url), programData }: TrainingOptions) {
+  constructor({ engine, shared = null, program = new URL("./training-thread.js", import.meta.url), trace, programData }: TrainingOptions) {
     const { training, link } = createChannel();
     this.#shared = shared;
     const data: TrainingThreadData = {
       channel: training,
       engine,
       shared: shared && { path: shared.path, arena: shared.arena },
+      trace,
       programData,
     };
     let failure: TrainingEnd | undefined;

@@ -37,6 +37,8 @@ export interface WorkerOptions {
   /** A wish to leave in order. */
   readonly signal: AbortSignal;
   readonly log: Logger;
+  /** File for a timeline of every step (`trace.ts`). */
+  readonly trace?: string;
   /** Another training program, and what it is given; for tests. */
   readonly program?: URL;
   readonly programData?: unknown;
@@ -55,6 +57,7 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
   const training = new Training({
     engine: options.engine,
     shared,
+    ...(options.trace !== undefined && { trace: { path: options.trace, name: `worker ${workerId}` } }),
     ...(options.program && { program: options.program, programData: options.programData }),
   });
   const engine = await training.started;

@@ -8,6 +8,7 @@ import {
   benchAllReduce,
   formatAllReduceBench,
 } from "../../../bench/allreduce.js";
+import { fitAllReduce, formatAllReduceFit } from "../../../bench/allreduce-fit.js";
 import { parseCount } from "../engine-options.js";
 import { interruptible } from "../interruptible.js";
 
@@ -18,6 +19,7 @@ interface Flags {
   readonly peer: AllReducePeer;
   readonly python: string;
   readonly sizes: readonly number[];
+  readonly fit?: true;
   readonly json?: string;
 }
 
@@ -30,14 +32,25 @@ export function allReduceCommand(): Command {
     .addOption(new Option("--peer <peer>", "measure other programs in turn").choices(["none", "gloo", "mpi", "all"]).default("none"))
     .option("--sizes <list>", "sizes of the vectors, such as 64K,1M", parseSizes, ALL_REDUCE_SIZES_BYTES)
     .option("--python <path>", "the Python that has PyTorch, for gloo", "/usr/bin/python3")
+    .option("--fit", "fit the cost model that chooses the algorithm between hosts, instead of comparing")
     .option("--json <file>", "write the figures as JSON")
     .addHelpText("after", "\nExample:\n  $ isoerg bench allreduce --ranks 2,4,8 --peer all --json allreduce.json\n")
     .action((flags: Flags) => interruptible((signal) => benchAndTell(flags, signal)));
 }
 
-async function benchAndTell({ ranks, rounds, seconds, peer, python, sizes, json }: Flags, signal: AbortSignal): Promise<void> {
+async function benchAndTell({ ranks, rounds, seconds, peer, python, sizes, fit, json }: Flags, signal: AbortSignal): Promise<void> {
   const live = process.stderr.isTTY === true;
   const status = (text: string) => live && process.stderr.write(`\r\u001b[K${text}`);
+  if (fit) {
+    const fitted = await fitAllReduce({
+      ...{ worldSizes: ranks, secondsPerSize: seconds, signal },
+      onTurn: (turn) => status(`${turn.worldSize} ranks: ${turn.who} ...`),
+    });
+    status("");
+    process.stdout.write(`${formatAllReduceFit(fitted)}\n`);
+    if (json !== undefined) writeFileSync(json, `${JSON.stringify(fitted, null, 2)}\n`);
+    return;
+  }
   const bench = await benchAllReduce({
     ...{ worldSizes: ranks, sizesBytes: sizes, rounds, secondsPerSize: seconds, peer, python, signal },
     onMissing: (reason) => process.stderr.write(`left out: ${reason}\n`),

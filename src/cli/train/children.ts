@@ -3,8 +3,10 @@
  * the run is.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { packageRoot } from "../../util/package.js";
+import { mergeTraces } from "../../worker/trace.js";
 
 export interface ChildrenOptions {
   readonly count: number;
@@ -14,6 +16,8 @@ export interface ChildrenOptions {
   readonly device: string;
   /** Of each. */
   readonly threads: number;
+  /** Whether each writes a timeline into the run's folder. */
+  readonly traces?: boolean;
   /** A worker process ended. */
   readonly onExit: (exit: ChildExit) => void;
 }
@@ -33,6 +37,17 @@ export interface Children {
   ended(graceMs: number): Promise<void>;
 }
 
+/** Where a worker of this machine writes its timeline. */
+function traceOf(runFolder: string, workerId: string): string {
+  return resolve(runFolder, "trace", `${workerId}.json`);
+}
+
+/** Puts the timelines of workers of this machine side by side in one file. */
+export function mergeChildTraces(runFolder: string, count: number, into: string): void {
+  const paths = Array.from({ length: count }, (_, i) => traceOf(runFolder, `local-${i}`));
+  mergeTraces(paths.filter(existsSync), into);
+}
+
 const LAST_WORDS = 2_000; // characters
 
 export function startChildren(options: ChildrenOptions): Children {
@@ -45,6 +60,7 @@ export function startChildren(options: ChildrenOptions): Children {
     words.push("--reconnect-timeout", "0"); // they end with this process
     words.push("--engine", options.engine, "--device", deviceOf(options.device, i), "--threads", String(options.threads));
     words.push("--log", resolve(options.runFolder, "logs", `worker-${workerId}.jsonl`));
+    if (options.traces) words.push("--trace", traceOf(options.runFolder, workerId));
     const child = spawn(process.execPath, [program, ...words], {
       stdio: ["ignore", "ignore", "pipe"],
       env: { OMP_NUM_THREADS: String(options.threads), ...process.env },
