@@ -25,7 +25,17 @@ function robustness({ sets, attacks }: Subject): Finding[] {
   const clean = sets.find(({ kind }) => kind === "clean");
   const attacked = sets.filter(({ kind }) => kind === "adversarial");
   if (!clean?.accuracy) return [];
-  const accuracy = clean.accuracy.accuracy;
+  const { accuracy, interval } = clean.accuracy;
+  const chance = 1 / clean.perClass.length;
+  if (interval[0] <= chance && clean.numSamples >= 20) {
+    return [
+      {
+        topic: "accuracy",
+        grade: "weak",
+        text: `${outOf100(accuracy)} of 100 images are recognised, no more than by guessing (${outOf100(chance)}). A model that was trained elsewhere may be fed wrongly: check the range of its input, the order of its channels, and that its classes come in the order of the data set's.`,
+      },
+    ];
+  }
   const worst = attacked.reduce<(typeof attacked)[number] | undefined>(
     (low, set) => (low?.accuracy && set.accuracy && low.accuracy.accuracy <= set.accuracy.accuracy ? low : set),
     undefined,

@@ -121,6 +121,19 @@ describe("a verdict", () => {
     expect(find("robustness", [clean, set("PGD-20", "adversarial", rows(4), zeros(), true)])?.grade).toBe("good");
   });
 
+  it("suspects how a model is fed where it only guesses", () => {
+    const guessing = set(
+      "test",
+      "clean",
+      rows(4),
+      Array.from({ length: 40 }, (_, i) => i % 2),
+    );
+    expect(find("accuracy", [guessing])).toMatchObject({
+      grade: "weak",
+      text: expect.stringMatching(/50 of 100 .* guessing \(50\).* range of its input/),
+    });
+  });
+
   it("tells a gap of energies and its direction", () => {
     expect(find("energy gap", [clean, set("PGD-20", "adversarial", rows(1), zeros(), true)])).toMatchObject({
       grade: "weak",
