@@ -35,6 +35,7 @@ const isBookkeeping = new Set([
   "setTensorFloat32",
   "benchmarkConvolutions",
   "limitWinograd",
+  "dropRecording",
   "trim",
   "resetPeak",
   "memory",

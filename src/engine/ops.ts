@@ -82,8 +82,21 @@ export interface EngineOps {
   /** Uniform [0,1) or standard normal values [positions.length, ...sampleShape], a function of the key alone. */
   noise(kind: "uniform" | "normal", key: NoiseKey, sampleShape: readonly number[]): Tensor;
 
+  /**
+   * Records what `body` launches for an input of x's shape, to be launched as one from then on (CUDA graphs); null where the engine
+   * or the work can't. `body` must not read values back, and everything else that it reads must outlive the recording unchanged.
+   */
+  record?(x: Tensor, body: (given: Tensor) => Tensor[]): Recording | null;
+
   /** Copies a tensor's float32 values into memory that the caller owns (shared memory allowed), without an allocation in between. */
   readInto(x: Tensor, target: Float32Array): void;
+}
+
+/** Work of fixed shapes that was recorded once, to be run on other values of its input. */
+export interface Recording {
+  /** The results for x, as tensors of the caller's. */
+  run(x: Tensor): Tensor[];
+  dispose(): void;
 }
 
 const registry = new Map<string, EngineOps>();

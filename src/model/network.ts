@@ -15,6 +15,7 @@ import { Kept } from "./kept.js";
 import type { BoundLayer, BoundParameter, LayerBuilder } from "./layer.js";
 import { checkNormalisation, type InputNormalisation, Normalise } from "./layers/normalise.js";
 import type { BoundModel, Head, Model, Parameter, Pass } from "./model.js";
+import { type InputGradient, RecordedPasses } from "./recorded-passes.js";
 
 export interface NetworkOptions {
   readonly inputShape: readonly [number, number, number];
@@ -73,6 +74,7 @@ class BoundNetwork implements BoundModel {
   readonly #normalise: Normalise;
   readonly #body: BoundLayer;
   readonly #numParameters: number;
+  readonly #recorded = new RecordedPasses();
 
   constructor(normalise: Normalise, body: BoundLayer, numParameters: number) {
     this.#normalise = normalise;
@@ -84,7 +86,11 @@ class BoundNetwork implements BoundModel {
     return this.#run(x, new Kept("logits"));
   }
 
-  inputGradient(x: Tensor4D, head: Head): { logits: Tensor2D; gradient: Tensor4D } {
+  inputGradient(x: Tensor4D, head: Head): InputGradient {
+    return this.#recorded.run(x, head, (given) => this.#inputGradient(given, head));
+  }
+
+  #inputGradient(x: Tensor4D, head: Head): InputGradient {
     const kept = new Kept("input");
     const logits = this.#run(x, kept);
     const dLogits = tf.tidy(() => head(logits));
@@ -131,6 +137,7 @@ class BoundNetwork implements BoundModel {
   }
 
   dispose(): void {
+    this.#recorded.dispose();
     this.#normalise.dispose();
     this.#body.dispose();
   }

@@ -241,8 +241,16 @@ export function shapeToCells(shape: readonly number[]): void {
   for (let i = 0; i < shape.length; i++) cells[i + 1] = shape[i] as number;
 }
 
+/** While launches are recorded, a copy from the host would be recorded with an address that is gone when they are replayed. */
+let hostCopiesRefused = false;
+
+export function refuseHostCopies(refuse: boolean): void {
+  hostCopiesRefused = refuse;
+}
+
 /** A scratch value from host memory: the array is copied. */
 export function fromHost(values: HostArray, type: number, shape: readonly number[]): Value {
+  invariant(!hostCopiesRefused, "values came from the host while launches were being recorded");
   shapeToCells(shape);
   bridge().from(values, type, deviceCell);
   return taken(0);

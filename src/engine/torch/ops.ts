@@ -15,6 +15,7 @@ import type { TorchBackend } from "./backend.js";
 import { groupNorm, groupNormGrad } from "./group-norm.js";
 import { cast, empty, full } from "./kernels/convert.js";
 import { narrowInputGradient, noiseRows, winogradConvolution, winogradFilterGradient } from "./own-kernels.js";
+import { recordLaunches } from "./recording.js";
 import { BFLOAT16, FLOAT } from "./scalar-type.js";
 
 const permute = aten("permute");
@@ -199,6 +200,8 @@ export const torchOps: EngineOps = {
   noise(kind, key, sampleShape) {
     return scope(() => tensorOf(noiseRows(kind === "uniform" ? 0 : 1, words(key), key.positions, [key.positions.length, ...sampleShape])));
   },
+
+  record: (x, body) => recordLaunches(x, body, { native, tensorOf }),
 
   readInto(x, target) {
     if (x.size !== target.length) {
