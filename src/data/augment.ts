@@ -1,14 +1,16 @@
 /**
  * uint8 samples to float32 pixels in [0,1], as they are or augmented: shifted by a few pixels, mirrored left-right, changed by one
- * random operation (`trivial-augment.ts`), a square of them hidden (`cutout.ts`), in this order.
+ * random operation (`trivial-augment.ts`), a square of them hidden (`cutout.ts`),
+ * noise added (`input-noise.ts`), in this order.
  *
  * What is done to a sample is a function of (seed, step, position) alone, so any cut of the global batch over workers gives
- * the same pixels. The values stay exactly v/255 but for what is hidden: nothing is interpolated.
+ * the same pixels. The values stay exactly v/255 but for what is hidden and for noise: nothing is interpolated.
  */
 import { draws } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { IsoergError, invariant } from "../util/error.js";
 import { cutOut } from "./cutout.js";
+import { addNoise } from "./input-noise.js";
 import { pixelsOf, type SampleShape } from "./samples.js";
 import { applyOperation, drawOperation, STRONGEST } from "./trivial-augment.js";
 
@@ -25,6 +27,8 @@ export interface AugmentOptions {
   readonly magnitude?: number;
   /** Side of the square that is hidden, in pixels; 0 for none. */
   readonly cutout?: number;
+  /** Standard deviation of Gaussian noise, in pixels; 0 for none. */
+  readonly noise?: number;
 }
 
 /** Where a slice stands: its first row is the sample at global position `from` of this step. */
@@ -62,7 +66,7 @@ export function augment(
   key: AugmentKey,
   out: Float32Array = new Float32Array(images.length),
 ): Float32Array {
-  const { policy = "none", magnitude = STRONGEST, cutout = 0 } = options;
+  const { policy = "none", magnitude = STRONGEST, cutout = 0, noise = 0 } = options;
   const size = pixelsOf(shape);
   const at = (n: number) => ({ seed: key.seed, step: key.step, position: key.from + n });
   if (policy === "none") {
@@ -77,6 +81,7 @@ export function augment(
     toPixels(moved, out);
   }
   if (cutout > 0) for (let n = 0; n * size < out.length; n++) cutOut(out.subarray(n * size, (n + 1) * size), shape, cutout, at(n));
+  if (noise > 0) for (let n = 0; n * size < out.length; n++) addNoise(out.subarray(n * size, (n + 1) * size), noise, at(n));
   return out;
 }
 

@@ -129,3 +129,32 @@ describe("augment", () => {
     });
   });
 });
+
+describe("noise", () => {
+  const options = { flip: true, shift: 1, border: "zero", noise: 0.05 } as const;
+  const { images } = toySamples(12, 1);
+
+  it("has its deviation around the image without it, and stays in [0,1]", () => {
+    const grey = new Uint8Array(images.length).fill(128);
+    const noisy = augment(grey, toyShape, options, { seed: 3n, step: 7, from: 0 });
+    const still = augment(grey, toyShape, { ...options, shift: 0, noise: 0 }, { seed: 3n, step: 7, from: 0 });
+    const inside = Array.from(
+      augment(grey, toyShape, { ...options, shift: 0 }, { seed: 3n, step: 7, from: 0 }),
+      (v, i) => v - (still[i] as number),
+    );
+    const mean = inside.reduce((a, b) => a + b, 0) / inside.length;
+    const deviation = Math.sqrt(inside.reduce((a, b) => a + (b - mean) ** 2, 0) / inside.length);
+    expect(Math.abs(mean)).toBeLessThan((4 * 0.05) / Math.sqrt(inside.length));
+    expect(Math.abs(deviation - 0.05)).toBeLessThan((4 * 0.05) / Math.sqrt(2 * inside.length));
+    const dark = augment(new Uint8Array(images.length), toyShape, options, { seed: 3n, step: 7, from: 0 });
+    expect(Math.min(...dark, ...noisy)).toBeGreaterThanOrEqual(0);
+    expect(Math.max(...dark, ...noisy)).toBeLessThanOrEqual(1);
+  });
+
+  it("is a position's, however the batch is cut, and another in each step", () => {
+    const whole = augment(images, toyShape, options, { seed: 3n, step: 7, from: 0 });
+    const part = augment(images.subarray(5 * size, 9 * size), toyShape, options, { seed: 3n, step: 7, from: 5 });
+    expect(part).toEqual(whole.subarray(5 * size, 9 * size));
+    expect(augment(images, toyShape, options, { seed: 3n, step: 8, from: 0 })).not.toEqual(whole);
+  });
+});

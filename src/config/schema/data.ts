@@ -17,6 +17,7 @@ export const dataSchema = z.strictObject({
         .describe("one random operation for each image, of random strength (Müller & Hutter 2021)"),
       magnitude: z.int().min(0).max(30).default(30).describe("the policy's largest strength"),
       cutout: z.int().nonnegative().default(0).describe("side of the square hidden in each image, in pixels; 0 for none"),
+      noise: z.number().nonnegative().default(0).describe("standard deviation of Gaussian noise on each image, in pixels (JEM: 0.015)"),
     })
     .prefault({}),
 });

@@ -16,6 +16,7 @@ export const PURPOSE = {
   overfittingProbe: 30,
   dataStart: 31,
   neighbour: 40,
+  inputNoise: 41,
   sweep: 64,
   bootstrap: 80,
   noiseImages: 81,
