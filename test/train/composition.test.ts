@@ -108,24 +108,35 @@ function runOver(config: Config, makeLink: (options: SoloOptions) => Link, extra
 /** Parameters, optimizer and curriculum after the last step; of the buffer each worker has its rows. */
 const shared = ({ saved }: Run): readonly StatePart[] => (saved.get(NUM_STEPS) ?? []).filter(({ file }) => file !== "buffer");
 
+/** The largest difference between two tensors of a checkpoint; NaN where either has one. */
+function furthest(a: StatePart, b: StatePart): number {
+  let largest = 0;
+  for (let i = 0; i < b.data.length; i++) {
+    const distance = Math.abs((a.data[i] as number) - (b.data[i] as number));
+    if (!(distance <= largest)) largest = distance;
+  }
+  return largest;
+}
+
 describe.each(Object.entries(CASES))("%s", (_, overrides) => {
   const config = smallConfig({ epochs: 2, ...overrides, data: { path: "unused", batchSize: 6, shuffleBlock: 16 } });
-  const alone = () => runOver(config, createSoloLink);
+  let run: Run | undefined;
+  const alone = () => {
+    run ??= runOver(config, createSoloLink);
+    return run;
+  };
 
   it("trains, and leaves no tensor behind", () => {
     const before = tf.memory().numTensors;
-    const { ballots } = alone();
+    const { ballots } = runOver(config, createSoloLink);
     expect(tf.memory().numTensors).toBe(before);
     expect(ballots.length).toBe(NUM_STEPS);
     expect(new Set(ballots.map(({ checksum }) => checksum)).size).toBe(NUM_STEPS);
   });
 
-  it("gives two workers and three, one of them idle, what it gives one", () => {
+  it("gives three workers, one of them idle, what it gives one", () => {
     const whole = alone();
-    for (const cuts of [
-      [0, 0.5, 1],
-      [0, 0.34, 0.34, 1],
-    ]) {
+    for (const cuts of [[0, 0.34, 0.34, 1]]) {
       const workers = cuts.slice(1).map((to, w) => (sum: (values: Float32Array) => void) => {
         const cut = { from: cuts[w] as number, to };
         return runOver(config, (options) => cutLink(options, cut, sum));
@@ -140,9 +151,7 @@ describe.each(Object.entries(CASES))("%s", (_, overrides) => {
         shared(run).forEach((part, p) => {
           const expected = shared(whole)[p] as StatePart;
           expect(part.tensor).toBe(expected.tensor);
-          part.data.forEach((value, i) => {
-            expect(Math.abs(value - (expected.data[i] as number)), part.tensor).toBeLessThan(2e-4);
-          });
+          expect(furthest(part, expected), part.tensor).toBeLessThan(2e-4);
         });
         // Between the workers themselves: the same bits.
         expect(run.ballots.map(({ checksum }) => checksum)).toEqual(runs[0]?.ballots.map(({ checksum }) => checksum));
@@ -194,10 +203,7 @@ describe.each(["Free", "YOPO"])("%s", (name) => {
     const trained = (microBatch: number | null) => shared(runOver(smallConfig({ ...overrides, memory: { microBatch } }), createSoloLink));
     const cut = trained(4);
     trained(null).forEach((part, p) => {
-      const { data } = cut[p] as StatePart;
-      part.data.forEach((value, i) => {
-        expect(Math.abs(value - (data[i] as number)), part.tensor).toBeLessThan(2e-4);
-      });
+      expect(furthest(part, cut[p] as StatePart), part.tensor).toBeLessThan(2e-4);
     });
   });
 });
