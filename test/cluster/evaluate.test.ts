@@ -85,7 +85,7 @@ describe("isoerg evaluate --workers", { timeout: 120_000 }, () => {
     expect(one.eps).toBeCloseTo(8 / 255, 9);
     expect(one.attacks.map(({ name }) => name)).toEqual(["apgd-ce", "apgd-dlr", "fab-t", "square", "pgd", "energy-evading"]);
     expect(one.perSample.clean).toHaveLength(14);
-    expect(one.certification).toMatchObject({ sigma: 0.25, estimate: 40, every: 2, total: 7 });
+    expect(one.certification).toMatchObject({ sigma: 0.25, estimate: 60, every: 2, total: 7 });
     expect(one.checklist?.checks).toHaveLength(13);
     expect(out).toContain("Robustness, Linf 8/255 in pixels, 14 test samples (95 % confidence)");
     expect(out).toContain("Signs of gradient masking");
