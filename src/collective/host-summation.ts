@@ -29,6 +29,7 @@ export interface AgreeOptions {
   readonly bindPeers?: (place: RingPlace) => Promise<BoundPeers>;
   /** Of the network, the same on all ranks. */
   readonly cost?: CostConstants;
+  readonly wire?: NetworkOptions["wire"];
   /** Told why this rank could not share, once. */
   readonly onRefusal?: (reason: string) => void;
 }
@@ -76,7 +77,7 @@ const MIN_RANKS_FOR_PEERS = 4;
 const PEERS_ROUND = 3;
 
 /** Connects the ranks of a ring with their partners at distances, where there are enough of them. */
-async function openPeers(transport: RingTransport, { bindPeers, cost }: AgreeOptions): Promise<NetworkOptions> {
+async function openPeers(transport: RingTransport, { bindPeers, cost, wire = "fp32" }: AgreeOptions): Promise<NetworkOptions> {
   const { place } = transport;
   let peers: PeerTransport | null = null;
   if (bindPeers && place.worldSize >= MIN_RANKS_FOR_PEERS) {
@@ -88,7 +89,7 @@ async function openPeers(transport: RingTransport, { bindPeers, cost }: AgreeOpt
       throw error;
     }
   }
-  return { peers, ...(cost && { cost }) };
+  return { peers, wire, ...(cost && { cost }) };
 }
 
 function sumInHost(transport: RingTransport, member: HostMember): Summation {

@@ -6,6 +6,7 @@
  * and the vector is the caller's again; when it has rejected, the generation must be given up.
  */
 import { allReduce, canGoWhole } from "./all-reduce.js";
+import { allReduceBf16, EXACT_LENGTH, Residuals } from "./bf16-ring.js";
 import { type Algorithm, type CostConstants, fastest } from "./cost-model.js";
 import { allReduceByPeers } from "./peer-reduce.js";
 import type { PeerTransport } from "./peer-transport.js";
@@ -24,12 +25,19 @@ export interface NetworkOptions {
   readonly peers?: PeerTransport | null;
   /** The same on all ranks. */
   readonly cost?: CostConstants;
+  /** What long vectors travel as. Default fp32. */
+  readonly wire?: "fp32" | "bf16";
 }
 
 /** Over the network, by the algorithm that the cost model says is the fastest for this length. */
-export function sumOverNetwork(transport: RingTransport, { peers = null, cost }: NetworkOptions = {}): Pick<Summation, "sum"> {
+export function sumOverNetwork(
+  transport: RingTransport,
+  { peers = null, cost, wire = "fp32" }: NetworkOptions = {},
+): Pick<Summation, "sum"> {
+  const residuals = new Residuals();
   return {
     async sum(values, tag) {
+      if (wire === "bf16" && values.length > EXACT_LENGTH) return allReduceBf16(transport, values, { ...tag, residuals });
       const algorithm = chooseAlgorithm(values.length, transport, { peers, ...(cost && { cost }) });
       if (peers && (algorithm === "doubling" || algorithm === "halving")) await allReduceByPeers(peers, values, { ...tag, algorithm });
       else await allReduce(transport, values, { ...tag, ...(algorithm === "whole" || algorithm === "ring" ? { algorithm } : {}) });

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { attackSchema, trainingAttackSchema } from "./schema/attack.js";
+import { communicationSchema } from "./schema/communication.js";
 import { dataSchema } from "./schema/data.js";
 import { guardSchema } from "./schema/guard.js";
 import { memorySchema } from "./schema/memory.js";
@@ -36,6 +37,7 @@ export const configSchema = z
       })
       .prefault({}),
     memory: memorySchema,
+    communication: communicationSchema,
     checkpoint: z
       .strictObject({
         everySteps: z.int().positive().default(500),

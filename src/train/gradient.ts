@@ -19,12 +19,15 @@ export class Gradient {
   readonly values: Float32Array;
   readonly #link: Link;
   readonly #memory: Float32Array;
+  readonly #figuresApart: boolean;
   /** Where the part begins whose sum has been started. */
   #started = 0;
   #keys: readonly string[] = [];
 
-  constructor(numParameters: number, link: Link) {
+  /** @param figuresApart sums the figures by themselves, for a network that rounds long vectors */
+  constructor(numParameters: number, link: Link, { figuresApart = false }: { figuresApart?: boolean } = {}) {
     this.#link = link;
+    this.#figuresApart = figuresApart;
     this.#memory = link.allocate(numParameters + MAX_FIGURES);
     this.values = this.#memory.subarray(0, numParameters);
   }
@@ -34,7 +37,9 @@ export class Gradient {
     this.#keys = Object.keys(figures);
     invariant(this.#keys.length <= MAX_FIGURES, `${this.#keys.length} figures in one step`);
     this.#memory.set(Object.values(figures), this.values.length);
-    this.#started = this.values.length + this.#keys.length;
+    const end = this.values.length + this.#keys.length;
+    this.#started = this.#figuresApart ? this.values.length : end;
+    if (this.#figuresApart) this.#link.startSum(this.#memory.subarray(this.values.length, end));
   }
 
   /** Says that `values` is final from `from` to where the last call began. */

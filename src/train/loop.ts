@@ -53,7 +53,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
       createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) }));
   const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape, numClasses }) : null;
   const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed: BigInt(config.seed) });
-  const gradient = new Gradient(state.model.numParameters, link);
+  const gradient = new Gradient(state.model.numParameters, link, { figuresApart: config.communication.wire === "bf16" });
   let statistics = link.allocate(64);
 
   /** Sums a few numbers over all workers and waits for them. */

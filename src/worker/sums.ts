@@ -8,7 +8,7 @@
 import { HostMember } from "../collective/host-member.js";
 import type { HostMemory } from "../collective/host-memory.js";
 import { agreeOnSummation } from "../collective/host-summation.js";
-import type { Summation } from "../collective/summation.js";
+import type { NetworkOptions, Summation } from "../collective/summation.js";
 import { bindPeers } from "../collective/zeromq-peers.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../collective/zeromq-transport.js";
 import type { SumsResult } from "./messages.js";
@@ -24,12 +24,15 @@ export interface SharedVectors {
 export interface SumsOptions {
   /** Null: vectors are this process's own, and every sum goes round the ring. */
   readonly shared?: SharedVectors | null;
+  /** What is chosen for the network between hosts; the same on all workers. */
+  readonly network?: Pick<NetworkOptions, "cost" | "wire">;
   /** Told why memory could not be shared. */
   readonly onRefusal?: (reason: string) => void;
 }
 
 export class Sums {
   readonly #place: { readonly run: number; readonly generation: number; readonly rank: number; readonly worldSize: number };
+  readonly #network: Pick<NetworkOptions, "cost" | "wire">;
   readonly #onRefusal: (reason: string) => void;
   readonly #stop = new AbortController();
   readonly #host: HostMember | null;
@@ -43,6 +46,7 @@ export class Sums {
 
   constructor(place: { run: number; generation: number; rank: number; worldSize: number }, options: SumsOptions = {}) {
     this.#place = place;
+    this.#network = options.network ?? {};
     this.#onRefusal = options.onRefusal ?? (() => {});
     this.#host = options.shared && place.worldSize > 1 ? this.#openMember(options.shared) : null;
   }
@@ -75,6 +79,7 @@ export class Sums {
       member: this.#host,
       bind: (place) => bindRing({ ...place, ...this.#address, signal }),
       bindPeers: (place) => bindPeers({ ...place, ...this.#address }),
+      ...this.#network,
       onRefusal: this.#onRefusal,
     });
     signal.throwIfAborted();

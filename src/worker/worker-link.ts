@@ -10,6 +10,7 @@
 import { type Client, type ServiceError, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { StatePart } from "../checkpoint/state-part.js";
+import type { Config } from "../config/schema.js";
 import type { Ballot, Turn, Verdict } from "../train/link.js";
 import { crc32 } from "../util/crc32.js";
 import { type ErrorCode, IsoergError } from "../util/error.js";
@@ -68,6 +69,7 @@ export class WorkerLink {
   /** The highest that was seen: a coordinator of a lower one has been replaced. */
   #term = 0;
   #numChains = 0;
+  #network: Partial<Config["communication"]> = {};
   #place: Place | null = null;
   /** A generation that the training thread has not been told of. */
   #pending: Place | null = null;
@@ -348,7 +350,9 @@ export class WorkerLink {
     this.#term = message.term;
     this.#welcome = message;
     this.#options.dialer.succeeded();
-    this.#numChains = (JSON.parse(message.configJson) as { sampler: { chains: number } }).sampler.chains;
+    const config = JSON.parse(message.configJson) as Pick<Config, "sampler"> & Partial<Pick<Config, "communication">>; // the coordinator's own, checked there
+    this.#numChains = config.sampler.chains;
+    this.#network = config.communication ?? {};
     if (this.#retiring !== null) this.retire(this.#retiring);
   }
 
@@ -359,7 +363,7 @@ export class WorkerLink {
     void this.#closePlace(new IsoergError("STOPPED", `generation ${generation} begins`));
     const runHash = crc32(Buffer.from(this.#welcome?.runId ?? ""));
     const onRefusal = (reason: string): void => this.#log.warn({ generation, reason }, "memory is not shared inside this host");
-    const sums = { shared: this.#options.shared ?? null, onRefusal };
+    const sums = { shared: this.#options.shared ?? null, network: this.#network, onRefusal };
     const place = new Place({ client: this.#client, message, runHash, numChains: this.#numChains, sums });
     this.#place = place;
     this.#pending = place;
