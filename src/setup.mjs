@@ -41,6 +41,7 @@ async function main() {
   const compiles = await compile();
   linkCommand();
   const bridge = await buildTorchBridge();
+  await buildSharedMemory();
   if (task === "test") process.exit(await runTests({ compiles, bridge }));
   if (task === "slow") process.exit(await runSlowSuites());
   if (task === "start") await quickstart();
@@ -77,6 +78,13 @@ async function buildTorchBridge() {
   if (built.ok) return "built";
   say(`no torch engine (${built.reason}): the portable engine takes its place, several times slower. To have it: ${built.hint}`);
   return findLibtorch().ok && compilerVersion() !== undefined ? "broken" : "absent";
+}
+
+/** Memory that worker processes of one machine share; without it they sum through ZeroMQ. */
+async function buildSharedMemory() {
+  const { buildHostMemory } = await import("./collective/native/build.mjs");
+  const built = buildHostMemory({ log: say });
+  if (!built.ok) say(`workers of this machine share no memory (${built.reason}): sums between them take longer. To have it: ${built.hint}`);
 }
 
 /** In this very process, so that Ctrl-C reaches the training and nothing between. */
