@@ -2,10 +2,11 @@
  * A configuration as YAML: for a run's config.yaml, and for `--print-config` with the place each value came from. The text
  * is itself a valid experiment: reading it gives the same configuration.
  */
+import { isDeepStrictEqual } from "node:util";
 import { stringify } from "yaml";
 import { describeOrigin, isTree, type Origin, pathKey } from "./layers.js";
 import type { LoadedConfig } from "./load.js";
-import type { Config } from "./schema.js";
+import { type Config, configSchema } from "./schema.js";
 
 /** All settings, resolved, one a line. */
 export function configToYaml(config: Config): string {
@@ -27,10 +28,22 @@ function lines(node: object, path: readonly string[], origins: ReadonlyMap<strin
   return Object.entries(node).flatMap(([key, value]: [string, unknown]): readonly Row[] => {
     const indent = "  ".repeat(path.length);
     const child = [...path, key];
+    const plain = plainWeight(path, key, value);
+    if (plain !== undefined) {
+      const origin = origins?.get(pathKey([...child, "value"]));
+      return [[`${indent}${key}: ${plain}`, origin === undefined ? undefined : describeOrigin(origin)]];
+    }
     if (isTree(value)) return [[`${indent}${key}:`, undefined], ...lines(value, child, origins)];
     const origin = origins?.get(pathKey(child));
     return [[`${indent}${key}: ${flow(value)}`, origin === undefined ? undefined : describeOrigin(origin)]];
   });
+}
+
+/** A term's weight without a schedule or other settings of its own is one number, as people write it; undefined for all else. */
+function plainWeight(path: readonly string[], key: string, value: unknown): number | undefined {
+  if (path.length !== 1 || path[0] !== "objective" || !isTree(value) || typeof value.value !== "number") return undefined;
+  const short = configSchema.shape.objective.parse({ [key]: value.value }) as Readonly<Record<string, unknown>>;
+  return isDeepStrictEqual(short[key], value) ? value.value : undefined;
 }
 
 /** One value on one line. */

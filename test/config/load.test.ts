@@ -226,6 +226,14 @@ describe("a printed configuration", () => {
     expect(text).toMatch(/^ {2}momentum: 0\.9 +# default$/m);
   });
 
+  it("shows a weight as a number, and one with a schedule in full", () => {
+    const overrides = ["objective.contrast={ value: 2, warmup: 0.1 }", "objective.clean-ce=3"];
+    const text = printConfig(loadConfig({ source: file("weights.yaml", small), env: {}, overrides }));
+    expect(text).toMatch(/^ {2}clean-ce: 3 +# command line objective\.clean-ce=3$/m);
+    expect(text).toMatch(/^ {2}llr: 0 +# default$/m);
+    expect(text).toMatch(/^ {2}contrast:\n {4}value: 2 .*\n {4}after: 0 .*\n {4}warmup: 0\.1 /m);
+  });
+
   it.each(experimentNames())("of %s reads back as the same configuration", (name) => {
     const loaded = loadConfig({ source: name, env: {} });
     for (const text of [configToYaml(loaded.config), printConfig(loaded)]) {
