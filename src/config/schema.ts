@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { attackSchema, trainingAttackSchema } from "./schema/attack.js";
+import { checkpointSchema } from "./schema/checkpoint.js";
 import { communicationSchema } from "./schema/communication.js";
 import { dataSchema } from "./schema/data.js";
 import { guardSchema } from "./schema/guard.js";
@@ -38,13 +39,7 @@ export const configSchema = z
       .prefault({}),
     memory: memorySchema,
     communication: communicationSchema,
-    checkpoint: z
-      .strictObject({
-        everySteps: z.int().positive().default(500),
-        keepLast: z.int().positive().default(3),
-        checksumEvery: z.int().positive().default(1).describe("steps between proofs that all workers hold the same bits"),
-      })
-      .prefault({}),
+    checkpoint: checkpointSchema.prefault({}),
     guard: guardSchema.prefault({}),
     evaluate: z
       .strictObject({

@@ -144,6 +144,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const runId = start.runId ?? newRunId(config.name, now());
   const startStep = start.step;
   const term = start.term + 1;
+  const numChains = createObjective(config.objective).views.has("generated") ? config.sampler.chains : 0;
 
   const file = openJournal(runFolder, () => new Date(now()));
   const journal = options.wrapJournal?.(file) ?? file;
@@ -184,7 +185,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     name: config.name,
     plan: createPlan(planOptions),
     numSteps,
-    numChains: createObjective(config.objective).views.has("generated") ? config.sampler.chains : 0,
+    numChains,
     membership: {
       expectedWorkers: options.workers,
       minWorkers: options.minWorkers ?? 1,
@@ -195,7 +196,10 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     },
     commit: { maxRetries: 5 },
     hang: { factor: HANG_FACTOR, floorMs: timeouts.hangMs, firstMs: timeouts.hangFirstMs },
-    checkpoints: { everySteps: config.checkpoint.everySteps, priorMtbfMs: PRIOR_MTBF_MS },
+    checkpoints: {
+      everySteps: config.checkpoint.interval === "auto" ? "auto" : config.checkpoint.everySteps,
+      priorMtbfMs: PRIOR_MTBF_MS,
+    },
     slices: options.slices ?? "equal",
     returnTimeoutMs: start.members.length > 0 ? timeouts.returnMs : 0,
     closeTimeoutMs: timeouts.closeMs,
@@ -229,6 +233,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       manifestJson: JSON.stringify(options.manifest),
       heartbeatMs: timeouts.heartbeatMs,
       term,
+      numChains,
     },
     samples: { source, plan: createPlan(planOptions), numSteps, sliceWeights: (generation) => run.sliceWeights(generation) },
     files: options.files ?? {},

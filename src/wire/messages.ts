@@ -73,6 +73,8 @@ export interface Welcome {
   readonly heartbeatMs: number;
   /** Counts the coordinators of this run. */
   readonly term: number;
+  /** 0 where the objective has no generated samples. */
+  readonly numChains: number;
 }
 
 export interface GenerationMessage {

@@ -350,8 +350,8 @@ export class WorkerLink {
     this.#term = message.term;
     this.#welcome = message;
     this.#options.dialer.succeeded();
-    const config = JSON.parse(message.configJson) as Pick<Config, "sampler"> & Partial<Pick<Config, "communication">>; // the coordinator's own, checked there
-    this.#numChains = config.sampler.chains;
+    const config = JSON.parse(message.configJson) as Partial<Pick<Config, "communication">>; // the coordinator's own, checked there
+    this.#numChains = message.numChains;
     this.#network = config.communication ?? {};
     if (this.#retiring !== null) this.retire(this.#retiring);
   }

@@ -37,7 +37,7 @@ const fromWorker: FromWorker[] = [
 ];
 
 const toWorker: ToWorker[] = [
-  { kind: "welcome", runId: "r", configJson: "{}", manifestJson: "{}", heartbeatMs: 500, term: 2 },
+  { kind: "welcome", runId: "r", configJson: "{}", manifestJson: "{}", heartbeatMs: 500, term: 2, numChains: 6 },
   {
     kind: "generation",
     generation: 1,

@@ -91,7 +91,10 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
     ["steps", `${numSteps} (${config.epochs} epochs of ${plan.stepsPerEpoch})`],
     ["samples a step", sizes(config.data.batchSize)],
     ["chains a step", `${sizes(config.sampler.chains)}, buffer of ${config.sampler.bufferSize}`],
-    ["checkpoints", `every ${config.checkpoint.everySteps} steps and at the end`],
+    [
+      "checkpoints",
+      `${config.checkpoint.interval === "auto" ? "as often as loses least," : `every ${config.checkpoint.everySteps} steps`} and at the end`,
+    ],
     [
       "engine",
       `${engine.name} (${engine.version}), ${engine.device}, ${engine.threads} thread${engine.threads === 1 ? "" : "s"}: ${engine.why}`,

@@ -68,6 +68,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     runFolder,
     store: createCheckpointStore(join(runFolder, "checkpoints"), {
       keepLast: config.checkpoint.keepLast,
+      ...(config.checkpoint.keepBest > 0 && { keepBest: bestOf(config.checkpoint) }),
       onDelete: ({ step, reason }) => log.info({ step, reason }, "checkpoint deleted"),
     }),
     listen: options.listen,
@@ -117,6 +118,10 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     await withdraw();
     logFile.end();
   }
+}
+
+function bestOf({ keepBest, bestBy }: Config["checkpoint"]): { count: number; by: string; higherIsBetter: boolean } {
+  return { count: keepBest, by: bestBy, higherIsBetter: bestBy.startsWith("accuracy") };
 }
 
 /** The first signal saves and ends the run, the second ends it at once. */
