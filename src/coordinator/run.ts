@@ -19,13 +19,14 @@ import { type Closing, type Generation, generationMessages, type Stage } from ".
 import type { Alarm } from "./guarding.js";
 import { decideHang } from "./hang.js";
 import { commitEntry, type JournalEntry } from "./journal.js";
+import { LastSave } from "./last-save.js";
 import type { HeldState, Lineage } from "./lineage.js";
 import { decideMembership, type MembershipState, ranked } from "./membership.js";
 import { decideRestore } from "./restore.js";
 import { recognise } from "./returning.js";
 import { Roster, type WorkerEntry, type WorkerPort } from "./roster.js";
 import type { RunOptions } from "./run-options.js";
-import type { SavingResult } from "./saving.js";
+import { Sessions } from "./sessions.js";
 import { Speeds } from "./speeds.js";
 
 export class Run {
@@ -35,9 +36,8 @@ export class Run {
   readonly #speeds: Speeds;
   readonly #lineage: Lineage;
   readonly #checkpoints: Checkpoints;
-  /** Incarnation of each worker that joined last; those that stood there before. */
-  readonly #latest = new Map<string, string>();
-  readonly #superseded: Set<string>;
+  readonly #sessions: Sessions;
+  readonly #lastSave: LastSave;
   #stage: Stage = { kind: "waiting" };
   #generation: Generation | null = null;
   #lastNumber: number;
@@ -51,7 +51,6 @@ export class Run {
   #engineFaults = { step: -1, count: 0 };
   #stopAsked: { readonly reason: string; readonly code: ErrorCode | null } | null = null;
   #releaseAsked: string | null = null;
-  #closing: { readonly reason: string; tries: number; readonly sinceMs: number } | null = null;
   #belowMinimumSinceMs: number | null;
   readonly #startedAtMs: number;
   #tickedAtMs: number;
@@ -64,8 +63,7 @@ export class Run {
     this.#lastNumber = start.generation;
     this.#step = start.step;
     this.#lineage = start.lineage;
-    this.#superseded = new Set(start.superseded);
-    for (const { workerId, incarnation } of start.members) this.#latest.set(workerId, incarnation);
+    this.#sessions = new Sessions(start);
     this.#speeds = new Speeds(options.slices);
     this.#checkpoints = new Checkpoints({
       store,
@@ -75,9 +73,26 @@ export class Run {
       now,
       record: (entry) => this.#record(entry),
       onEvent,
-      onEnd: (result) => {
-        if (this.#stage.kind === "pausing") this.#afterPause(this.#stage.next, result);
+      onEnd: (result) => this.#lastSave.ended(result),
+    });
+    this.#lastSave = new LastSave({
+      checkpoints: this.#checkpoints,
+      timeoutMs: options.closeTimeoutMs,
+      now,
+      step: () => this.#step,
+      stage: () => this.#stage,
+      setStage: (stage) => {
+        this.#stage = stage;
       },
+      holders: () =>
+        ranked(
+          this.#roster.all().filter((worker) => this.#heldBy(worker) === this.#step),
+          this.#generation?.members ?? [],
+        ),
+      isIntact: () => this.#isIntact(),
+      begin: (members, why, next) => this.#begin(members, why, next),
+      onClosed: (next, reason) => this.#closed(next, reason),
+      onStoreFailed: (reason) => this.#end("failed", `the last checkpoint could not be saved: ${reason}`, "ENGINE"),
     });
     this.#startedAtMs = now();
     this.#tickedAtMs = this.#startedAtMs;
@@ -104,14 +119,11 @@ export class Run {
       port.close();
       return;
     }
-    if (this.#superseded.has(incarnation)) {
+    if (!this.#sessions.admits(workerId, incarnation)) {
       port.send({ kind: "stop", outcome: "failed", reason: `another process is ${workerId} now`, code: "FENCED" });
       port.close();
       return;
     }
-    const predecessor = this.#latest.get(workerId);
-    if (predecessor !== undefined && predecessor !== incarnation) this.#superseded.add(predecessor);
-    this.#latest.set(workerId, incarnation);
     this.#replaceSession(incarnation, workerId);
     const nowMs = this.#options.now();
     const { holds, verdict, missing } = recognise(hello, this.#lineage, { canAdopt: this.#generation === null });
@@ -211,7 +223,7 @@ export class Run {
     if (this.#stopAsked !== null || this.#stage.kind === "ended") return;
     this.#stopAsked = { reason, code };
     this.#options.onEvent({ kind: "notice", message: `stopping after step ${this.#step}: ${reason}` });
-    if (this.#stage.kind === "waiting") this.#close("stop", reason);
+    if (this.#stage.kind === "waiting") this.#lastSave.close("stop", reason);
   }
 
   /** Ends the run now, without a checkpoint. */
@@ -346,18 +358,16 @@ export class Run {
   }
 
   #membershipState(): MembershipState {
-    const { membership, now, start, returnTimeoutMs } = this.#options;
+    const { membership, now, returnTimeoutMs } = this.#options;
     const candidates = this.#roster.all();
     const isFirst = this.#generation === null;
     const staying = candidates.filter(({ isRetiring }) => !isRetiring).length;
     const needed = isFirst ? membership.expectedWorkers : membership.minWorkers;
     this.#belowMinimumSinceMs = staying >= needed ? null : (this.#belowMinimumSinceMs ?? now());
-    const away = start.members.filter(({ incarnation }) => !this.#roster.get(incarnation) && !this.#superseded.has(incarnation));
-    const numBack = start.members.filter(({ incarnation }) => this.#roster.get(incarnation)).length;
     return {
       candidates,
       members: this.#generation?.members ?? null,
-      awaited: { workers: away.map(({ workerId }) => workerId), numBack, untilMs: this.#startedAtMs + returnTimeoutMs },
+      awaited: this.#sessions.awaited((incarnation) => this.#roster.get(incarnation) !== undefined, this.#startedAtMs + returnTimeoutMs),
       belowMinimumSinceMs: this.#belowMinimumSinceMs,
       broken: this.#broken,
     };
@@ -375,8 +385,8 @@ export class Run {
     }
     this.#reason = reason;
     if (this.#stage.kind === "rollingBack") return; // what came or went is looked at after it
-    if (this.#closing !== null) {
-      this.#reconsiderClosing();
+    if (this.#lastSave.isUnderWay) {
+      this.#lastSave.reconsider();
       return;
     }
     if (this.#stage.kind === "waiting" && (decision.kind === "regroup" || decision.kind === "stay")) {
@@ -393,13 +403,13 @@ export class Run {
         return;
       case "saveAndRelease":
         if (this.#stage.kind === "stepping" && this.#isIntact()) this.#releaseAsked = reason;
-        else this.#close("release", reason);
+        else this.#lastSave.close("release", reason);
         return;
       case "giveUp":
-        this.#close("giveUp", reason);
+        this.#lastSave.close("giveUp", reason);
         break;
       case "wait":
-        if (this.#stopAsked !== null) this.#close("stop", this.#stopAsked.reason);
+        if (this.#stopAsked !== null) this.#lastSave.close("stop", this.#stopAsked.reason);
         else if (this.#stage.kind !== "waiting") this.#stage = { kind: "waiting" };
         return;
       case "stay":
@@ -514,8 +524,8 @@ export class Run {
     if (rank === undefined || this.#generation === null || ballot.step !== this.#step) return;
     if (this.#stage.kind === "forming" && !ballot.ok) {
       // A ring that could not be closed, told before there was a step to vote on.
-      if (this.#closing !== null) {
-        this.#retryClosing(ballot.reason);
+      if (this.#lastSave.isUnderWay) {
+        this.#lastSave.retry(ballot.reason);
         return;
       }
       this.#stage = { kind: "stepping", ballots: new Map(), sinceMs: this.#options.now() };
@@ -615,8 +625,8 @@ export class Run {
     const reason = `all ${members.length} voted for it`;
     this.#roster.send(members, { kind: "verdict", generation, step, commit: true, checkpoint: saves, reason });
     if (alarm) this.#alarmed(alarm);
-    else if (next !== "goOn") this.#pause(next, this.#stopAsked?.reason ?? "");
-    else if (this.#releaseAsked !== null) this.#pause("release", this.#releaseAsked);
+    else if (next !== "goOn") this.#lastSave.pause(next, this.#stopAsked?.reason ?? "");
+    else if (this.#releaseAsked !== null) this.#lastSave.pause("release", this.#releaseAsked);
     else if (this.#regroup !== null) {
       this.#broken = this.#regroup;
       this.#reconsider();
@@ -690,62 +700,17 @@ export class Run {
 
   // ---- the last checkpoint, and what follows it ----
 
-  /** Saves what the workers here hold, then goes on to `next`; at once where there is nothing to save that is not saved yet. */
-  #close(next: Closing, reason: string): void {
-    const nowMs = this.#options.now();
-    this.#closing ??= { reason, tries: 0, sinceMs: nowMs };
-    const holders = this.#roster.all().filter((worker) => this.#heldBy(worker) === this.#step);
-    const isOverdue = nowMs - this.#closing.sinceMs > this.#options.closeTimeoutMs;
-    if (holders.length === 0 || this.#checkpoints.lastStep === this.#step || this.#closing.tries >= 4 || isOverdue) {
-      this.#closed(next);
-      return;
-    }
-    this.#closing.tries++;
-    this.#begin(ranked(holders, this.#generation?.members ?? []), this.#closing.reason, next);
-  }
-
-  /** Somebody came or went while the last checkpoint is being made. */
-  #reconsiderClosing(): void {
-    const isOverdue = this.#options.now() - (this.#closing?.sinceMs ?? 0) > this.#options.closeTimeoutMs;
-    if (this.#stage.kind === "forming" && this.#stage.purpose !== "train" && (!this.#isIntact() || isOverdue))
-      this.#close(this.#stage.purpose, "a worker was lost");
-    else if (this.#stage.kind === "pausing" && isOverdue && this.#checkpoints.isGathering) this.#checkpoints.abandon("it took too long");
-  }
-
-  #retryClosing(reason: string): void {
-    if (this.#stage.kind !== "forming" || this.#stage.purpose === "train") return;
-    this.#close(this.#stage.purpose, reason);
-  }
-
   /** All are ready, and there is no step to come: they hand over what they have. */
   #saveNow(next: Closing): void {
     if (this.#generation === null || this.#isOver()) return;
     const { number: generation, members } = this.#generation;
-    this.#pause(next, this.#closing?.reason ?? "");
+    this.#lastSave.pause(next, "the state is saved");
     this.#checkpoints.begin({ step: this.#step, generation, worldSize: members.length, metrics: this.#metrics });
     this.#roster.send(members, { kind: "save", generation, step: this.#step });
   }
 
-  #pause(next: Closing, reason: string): void {
-    this.#closing ??= { reason, tries: 0, sinceMs: this.#options.now() };
-    this.#stage = { kind: "pausing", next };
-  }
-
-  #afterPause(next: Closing, result: SavingResult): void {
-    if (result.kind === "saved" || (result.cause !== undefined && next === "release")) {
-      this.#closed(next);
-    } else if (result.cause !== undefined) {
-      // The store fails: training could go on without a checkpoint, but not end without one.
-      this.#end("failed", `the last checkpoint could not be saved: ${result.reason}`, "ENGINE");
-    } else {
-      this.#stage = { kind: "waiting" };
-      this.#close(next, result.reason); // a worker was lost before it had sent its part: again, with the others
-    }
-  }
-
-  #closed(next: Closing): void {
-    const reason = this.#closing?.reason ?? "";
-    this.#closing = null;
+  /** What follows the last checkpoint, whether it could be saved or not. */
+  #closed(next: Closing, reason: string): void {
     const saved = this.#checkpoints.lastStep === this.#step ? "" : `; step ${this.#step} could not be saved`;
     switch (next) {
       case "finish":

@@ -174,9 +174,9 @@ function lastGeneration(lines) {
 /** From each fault to the first commit of a later generation. Faults that needed none, or whose successor came first, count nothing. */
 export function recoveryTimes(faults, lines) {
   const commits = lines.filter((line) => line.event === "commit").map(({ generation, time }) => ({ generation, atMs: Date.parse(time) }));
-  return faults.flatMap(({ atMs, generation }) => {
+  return faults.flatMap(({ fault, atMs, generation }) => {
     const next = commits.find((commit) => commit.atMs > atMs && commit.generation > generation);
-    return next ? [next.atMs - atMs] : [];
+    return next ? [{ fault, ms: next.atMs - atMs }] : [];
   });
 }
 

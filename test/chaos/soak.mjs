@@ -92,8 +92,7 @@ try {
   const metrics = readMetrics(cluster.options.run);
   const { wrong, worst, numTakenBack } = verify({ ...experiment, lines, metrics, reference, tolerance: 1e-2 });
   if (code !== 0) wrong.push(`the coordinator ended with ${code}`);
-  const times = recoveryTimes(cluster.faults, lines).sort((a, b) => a - b);
-  const quantile = (share) => times[Math.min(times.length - 1, Math.floor(share * times.length))];
+  const times = recoveryTimes(cluster.faults, lines);
   const generations = lines.filter((line) => line.event === "generation").length;
   const coordinators = lines.filter((line) => line.event === "start").length;
   process.stdout.write(
@@ -104,9 +103,20 @@ try {
   process.stdout.write(
     `${experiment.numSteps} steps, ${generations} generations, ${coordinators} coordinators, ${numTakenBack} steps taken back and done again\n`,
   );
-  process.stdout.write(
-    `recovery, fault to next commit of a new generation: p50 ${quantile(0.5)} ms, p99 ${quantile(0.99)} ms, worst ${times.at(-1)} ms (${times.length})\n`,
-  );
+  for (const [what, isOne] of [
+    ["workers' faults", ({ fault }) => !fault.includes("coordinator")],
+    ["the coordinator's (with the start of its successor)", ({ fault }) => fault.includes("coordinator")],
+  ]) {
+    const ms = times
+      .filter(isOne)
+      .map((time) => time.ms)
+      .sort((a, b) => a - b);
+    const quantile = (share) => ms[Math.min(ms.length - 1, Math.floor(share * ms.length))];
+    if (ms.length > 0)
+      process.stdout.write(
+        `recovery from ${what}, to the next commit of a new generation: p50 ${quantile(0.5)} ms, p99 ${quantile(0.99)} ms (${ms.length})\n`,
+      );
+  }
   process.stdout.write(`largest difference of the loss from the undisturbed run's: ${worst.toExponential(1)} relative\n`);
   for (const text of wrong.slice(0, 20)) process.stdout.write(`WRONG ${text}\n`);
   process.stdout.write(wrong.length === 0 ? "nothing was lost\n" : `${wrong.length} things are wrong\n`);
