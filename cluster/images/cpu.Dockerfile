@@ -22,6 +22,7 @@ COPY src src
 COPY bench bench
 RUN node node_modules/typescript/bin/tsc -p . \
  && ln -s "$(node src/engine/torch/build.mjs | tail -n 1 | xargs dirname)" build/bridge \
+ && node src/collective/native/build.mjs \
  && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund \
  && ISOERG_TORCH_BRIDGE=build/bridge/bridge.node node dist/src/main.js doctor | tee /dev/stderr | grep -q '^  + torch'
 

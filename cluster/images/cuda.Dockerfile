@@ -28,6 +28,7 @@ COPY bench bench
 RUN node node_modules/typescript/bin/tsc -p . \
  && export LIBTORCH="$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')" \
  && ln -s "$(node src/engine/torch/build.mjs | tail -n 1 | xargs dirname)" build/bridge \
+ && node src/collective/native/build.mjs \
  && npm prune --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM ${TORCH}-runtime
