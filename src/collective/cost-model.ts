@@ -27,7 +27,7 @@ export type Algorithm = "whole" | "doubling" | "halving" | "ring";
 
 export const ALGORITHMS: readonly Algorithm[] = ["whole", "doubling", "halving", "ring"];
 
-/** Fitted by `isoerg bench allreduce --fit` on 2 cores, over loopback. */
+/** Of the order of what ZeroMQ takes over loopback on 2 free cores (README.md); a fit on the machine itself is better. */
 export const DEFAULT_COST: CostConstants = { latencyUs: 60, perValueNs: 2.5, perSumNs: 0.25 };
 
 /** What each constant is multiplied by: the model is linear in them. */
