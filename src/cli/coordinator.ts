@@ -16,11 +16,13 @@ interface Flags {
   readonly run: string;
   readonly workers: WorkerCount;
   readonly minWorkers?: number;
+  readonly joinTimeout: number;
   readonly rejoinTimeout: number;
   readonly returnTimeout: number;
   readonly slices: "equal" | "measured";
   readonly resume?: true;
   readonly metrics?: string;
+  readonly health?: string;
   readonly json?: string;
 }
 
@@ -41,6 +43,12 @@ export function coordinatorCommand(): Command {
     )
     .option("--min-workers <n>", "go on while so many are left (default: 1, or MIN)", parseCount)
     .option(
+      "--join-timeout <s>",
+      "seconds that the start waits for all workers, before it goes on with the minimum or ends with 75",
+      parseSeconds,
+      60,
+    )
+    .option(
       "--rejoin-timeout <s>",
       "seconds that a run below its minimum waits for new workers, before it saves and ends with 75",
       parseSeconds,
@@ -54,6 +62,7 @@ export function coordinatorCommand(): Command {
     )
     .addOption(slicesOption())
     .option("--metrics <host:port>", "serve GET /metrics for Prometheus there")
+    .option("--health <host:port>", "serve grpc.health.v1 there as well, unencrypted, for probes that can't do TLS")
     .option("--resume", "go on where the run stands, with the workers that wait for it; a finished run is left as it is")
     .option("--json <file>", "write how the run ended")
     .addHelpText(
@@ -75,9 +84,10 @@ export function coordinatorCommand(): Command {
         ...limitsOf(flags),
         slices: flags.slices,
         listen: flags.listen,
-        timeouts: { rejoinMs: 1000 * flags.rejoinTimeout, returnMs: 1000 * flags.returnTimeout },
+        timeouts: { joinMs: 1000 * flags.joinTimeout, rejoinMs: 1000 * flags.rejoinTimeout, returnMs: 1000 * flags.returnTimeout },
         resume: entrance.kind === "continue",
         metrics: flags.metrics,
+        health: flags.health,
         onListening({ address }) {
           process.stderr.write(`waiting for ${flags.workers.expected} workers: isoerg worker --coordinator ${address}\n`);
           return { ended: async () => {} };

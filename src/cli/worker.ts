@@ -1,9 +1,12 @@
 /** `isoerg worker`: computes for a coordinator until the run ends. It says nothing unless it fails; its log is a file. */
 import { randomUUID } from "node:crypto";
 import { availableParallelism, hostname } from "node:os";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import pino from "pino";
+import { DataPorts } from "../collective/data-ports.js";
 import { errorCodeOf, IsoergError } from "../util/error.js";
+import { openHealthServer } from "../wire/health.js";
+import type { RunningServer } from "../wire/server.js";
 import type { Whereabouts } from "../worker/dialer.js";
 import { runWorker } from "../worker/worker.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
@@ -15,6 +18,8 @@ interface Flags extends EngineFlags {
   readonly run?: string;
   readonly id?: string;
   readonly ringHost?: string;
+  readonly dataPorts?: DataPorts;
+  readonly health?: string;
   readonly connectTimeout: number;
   readonly reconnectTimeout: number;
   readonly log?: string;
@@ -42,6 +47,12 @@ export function workerCommand(): Command {
       "--ring-host <address>",
       "address of this machine for the other workers (default: loopback beside a local coordinator, else the first of this machine)",
     )
+    .option(
+      "--data-ports <first-last>",
+      "ports that other workers reach this one by, about 16 of them (default: any that are free)",
+      parsePorts,
+    )
+    .option("--health <host:port>", "serve grpc.health.v1 there, unencrypted: a probe that finds whether this process still answers")
     .option("--connect-timeout <s>", "seconds to wait for the coordinator", parseCount, 60)
     .option(
       "--reconnect-timeout <s>",
@@ -67,13 +78,16 @@ export function workerCommand(): Command {
         wish.abort();
       };
       process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+      let health: RunningServer | undefined;
       try {
+        if (flags.health !== undefined) health = await openHealthServer(flags.health, () => "SERVING");
         const stop = await runWorker({
           whereabouts,
           workerId,
           incarnation: randomUUID(),
           engine: { engine: flags.engine, device: flags.device, threads: flags.threads },
           ...(flags.ringHost !== undefined && { ringHost: flags.ringHost }),
+          ...(flags.dataPorts !== undefined && { dataPorts: flags.dataPorts }),
           connectTimeoutMs: 1000 * flags.connectTimeout,
           reconnectTimeoutMs: 1000 * flags.reconnectTimeout,
           ...(flags.trace !== undefined && { trace: flags.trace }),
@@ -85,6 +99,7 @@ export function workerCommand(): Command {
           throw new IsoergError(errorCodeOf(stop.code, "STOPPED"), `the run ended for this worker: ${stop.reason}`);
       } finally {
         process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+        await health?.close(0);
         logFile?.end();
       }
     });
@@ -102,4 +117,12 @@ function whereaboutsOf({ coordinator, run }: Pick<Flags, "coordinator" | "run">)
     const announced = run === undefined ? null : await leaderOf(run).catch(() => null);
     return announced === null ? named : [announced, ...named];
   };
+}
+
+/** `7100-7115`. @throws InvalidArgumentError */
+export function parsePorts(text: string): DataPorts {
+  const found = /^(\d+)-(\d+)$/.exec(text);
+  const [first, last] = [Number(found?.[1]), Number(found?.[2])];
+  if (!found || first < 1 || last < first || last > 65_535) throw new InvalidArgumentError("give FIRST-LAST, as in 7100-7115.");
+  return new DataPorts(first, last);
 }

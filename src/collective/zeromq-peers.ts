@@ -11,7 +11,7 @@ import { partnersOf } from "./peer-plan.js";
 import type { PeerTransport } from "./peer-transport.js";
 import { isTimeout, openPull, openPush, type RingSocketOptions } from "./ring-sockets.js";
 import type { Frame, FrameTag, RingPlace } from "./transport.js";
-import type { BindRingOptions } from "./zeromq-transport.js";
+import { type BindRingOptions, bindPull } from "./zeromq-transport.js";
 
 export interface BoundPeers {
   readonly endpoint: string;
@@ -35,7 +35,7 @@ export async function bindPeers(options: BindRingOptions): Promise<BoundPeers> {
   };
   const bracketed = (name: string): string => (name.includes(":") ? `[${name}]` : name);
   const pull = openPull(sockets);
-  await pull.bind(`tcp://${bracketed(host)}:*`);
+  await bindPull(pull, host, options.ports);
   const endpoint = pull.lastEndpoint;
   invariant(endpoint !== null, "a bound socket has an endpoint");
   const transport = new ZeromqPeers(options, { pull, timeoutMs, maxPayloadLength });

@@ -9,6 +9,7 @@
  */
 import type { Pull, Push } from "zeromq";
 import { IsoergError, invariant } from "../util/error.js";
+import type { DataPorts } from "./data-ports.js";
 import { decodeFrameHeader, encodeFrameHeader, FRAME_HEADER_BYTES } from "./frames.js";
 import { exchangeHellos } from "./hello-exchange.js";
 import { closeSockets, isTimeout, openSockets, type RingSockets } from "./ring-sockets.js";
@@ -28,6 +29,8 @@ export interface BindRingOptions extends RingPlace {
   readonly host?: string;
   /** The address that peers connect to, where that isn't the one listened on (0.0.0.0, or behind a translation). */
   readonly advertisedHost?: string;
+  /** Ports to listen on. Default: any that is free. */
+  readonly ports?: DataPorts;
   /** Longest wait for the next frame. It includes the time by which ranks are apart in their steps. Default 10 minutes. */
   readonly timeoutMs?: number;
   /** Longest wait for all ranks to say hello. Default 30 s. */
@@ -62,10 +65,10 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
     heartbeatTimeoutMs,
   });
   try {
-    await sockets.pull.bind(`tcp://${bracketed(host)}:*`);
+    await bindPull(sockets.pull, host, options.ports);
   } catch (error) {
     closeSockets(sockets, 0);
-    throw new IsoergError("NETWORK", `rank ${options.rank}: can't listen on ${host} for the ring`, {
+    throw new IsoergError("NETWORK", `rank ${options.rank}: can't listen on ${host} for the ring: ${(error as Error).message}`, {
       cause: error,
       hint: "give an address of this machine",
     });
@@ -85,6 +88,13 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
     },
     [Symbol.asyncDispose]: () => transport[Symbol.asyncDispose](),
   };
+}
+
+/** Listens on one of the given ports, else on any that is free. */
+export async function bindPull(pull: Pull, host: string, ports?: DataPorts): Promise<void> {
+  const address = `tcp://${bracketed(host)}`;
+  if (ports === undefined) await pull.bind(`${address}:*`);
+  else await ports.take((port) => pull.bind(`${address}:${port}`));
 }
 
 class ZeromqTransport implements RingTransport {

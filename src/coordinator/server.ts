@@ -1,10 +1,12 @@
 /** The coordinator's services, each call handed to its handler in rpc/. How it listens is `../wire/server.ts`'s business. */
 import type { CheckpointStore } from "../checkpoint/store.js";
+import { healthService } from "../wire/health.js";
 import type { Welcome } from "../wire/messages.js";
 import { coordination, runControl } from "../wire/proto.js";
 import { openServer, type RunningServer } from "../wire/server.js";
 import { statusHandler, stopHandler, watchHandler } from "./rpc/control.js";
 import { type DatasetFiles, datasetFileHandler } from "./rpc/dataset-file.js";
+import { coordinationHealth } from "./rpc/health.js";
 import { type SamplesOptions, samplesHandler } from "./rpc/samples.js";
 import { sessionHandler } from "./rpc/session.js";
 import { loadStateHandler, saveStateHandler } from "./rpc/state.js";
@@ -33,6 +35,7 @@ export function startServer({ listen, run, welcome, samples, files, store }: Ser
         loadState: loadStateHandler(store),
       },
     },
+    healthService(coordinationHealth(() => run.status())),
     { definition: runControl, handlers: { status: statusHandler(run), watch: watchHandler(run), stop: stopHandler(run) } },
   ]);
 }

@@ -7,11 +7,14 @@ import { openServer, type RunningServer } from "../wire/server.js";
 import { writeWithPressure } from "../wire/write.js";
 import { type Offers, rowsOf } from "./offers.js";
 import { stateBlocks } from "./state-transfer.js";
+import type { RingAddress } from "./sums.js";
 
-/** @param host the address that other workers reach this machine by */
-export function startPeerServer(host: string, offers: Offers): Promise<RunningServer> {
-  const address = host.includes(":") ? `[${host}]:0` : `${host}:0`;
-  return openServer(address, [{ definition: peer, handlers: { fetch: fetchHandler(offers) } }]);
+/** Listens where the ring does: on the address that other workers reach this machine by, and on a port of its range if there is one. */
+export function startPeerServer({ host = "127.0.0.1", ports }: RingAddress, offers: Offers): Promise<RunningServer> {
+  const name = host.includes(":") ? `[${host}]` : host;
+  const listen = (port: number): Promise<RunningServer> =>
+    openServer(`${name}:${port}`, [{ definition: peer, handlers: { fetch: fetchHandler(offers) } }]);
+  return ports === undefined ? listen(0) : ports.take(listen);
 }
 
 function fetchHandler(offers: Offers): handleServerStreamingCall<FetchRequest, StateBlock> {

@@ -237,7 +237,7 @@ export class WorkerLink {
     try {
       const { client, address } = await this.#options.dialer.reach(timeoutMs, this.#over.signal);
       this.#ring = this.#options.ring(address);
-      this.#peers ??= await startPeerServer(this.#ring.host ?? "127.0.0.1", this.#offers);
+      this.#peers ??= await startPeerServer(this.#ring, this.#offers);
       if (this.#stop) return client.close();
       this.#client = client;
       const { workerId, incarnation, engine, protocol } = this.#options.hello;

@@ -7,6 +7,7 @@
  */
 import { networkInterfaces } from "node:os";
 import type { Logger } from "pino";
+import type { DataPorts } from "../collective/data-ports.js";
 import { ARENA_BYTES, loadHostMemory } from "../collective/host-memory.js";
 import { addNatively } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
@@ -30,6 +31,8 @@ export interface WorkerOptions {
   readonly engine: EngineOptions;
   /** Address for the ring's sockets. Default: loopback when the coordinator is there, else this machine's first address. */
   readonly ringHost?: string;
+  /** Ports for the ring and for what peers fetch. Default: any that is free. */
+  readonly dataPorts?: DataPorts;
   /** How long the coordinator is looked for at first. Default 30 s. */
   readonly connectTimeoutMs?: number;
   /** How long it is looked for after it was lost; 0 to end with it. Default 10 minutes. */
@@ -70,7 +73,10 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
   const link = new WorkerLink({
     dialer: new Dialer({ whereabouts: options.whereabouts }),
     hello: { workerId, incarnation, engine, protocol: PROTOCOL_VERSION },
-    ring: (coordinator) => ({ host: options.ringHost ?? defaultRingHost(coordinator) }),
+    ring: (coordinator) => ({
+      host: options.ringHost ?? defaultRingHost(coordinator),
+      ...(options.dataPorts !== undefined && { ports: options.dataPorts }),
+    }),
     connectMs: options.connectTimeoutMs ?? 30_000,
     reconnectMs: options.reconnectTimeoutMs ?? 600_000,
     shared,

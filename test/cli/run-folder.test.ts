@@ -47,8 +47,24 @@ describe("a run's folder", () => {
       code: "USAGE",
       message: expect.stringContaining("is going on: process"),
     });
+  });
+
+  test("keeps a second leader out while one on another host refreshes its file, with the exit code of another attempt", async () => {
     await announce({ pid: 1, host: "elsewhere" });
-    await expect(enterRunFolder(folder, config, options)).rejects.toThrow("is going on: process 1 on elsewhere leads it at 10.0.0.5:7070");
+    const file = join(folder, "coordinator.json");
+    const timer = setInterval(() => void utimes(file, new Date(), new Date()), 100);
+    await expect(enterRunFolder(folder, config, options)).rejects.toMatchObject({
+      code: "FENCED",
+      message: expect.stringContaining("is going on: process 1 on elsewhere leads it at 10.0.0.5:7070"),
+    });
+    clearInterval(timer);
+  });
+
+  test("is taken over from a leader on another host that died without a word, once a minute has passed", async () => {
+    await announce({ pid: 1, host: "elsewhere" });
+    const past = new Date(Date.now() - 59_000);
+    await utimes(join(folder, "coordinator.json"), past, past);
+    expect(await enterRunFolder(folder, config, options)).toMatchObject({ kind: "continue" });
   });
 
   test.each([

@@ -36,7 +36,7 @@ async function giver(generation: number, parts: readonly StatePart[]): Promise<{
   const offers = new Offers();
   offers.begin(generation, 7);
   offers.add(7, parts);
-  const server = await startPeerServer("127.0.0.1", offers);
+  const server = await startPeerServer({ host: "127.0.0.1" }, offers);
   servers.push(server);
   return { endpoint: server.address, offers };
 }

@@ -9,6 +9,7 @@ import { createCheckpointStore } from "../../checkpoint/store.js";
 import type { Config } from "../../config/schema.js";
 import { type Coordinator, type CoordinatorOptions, type CoordinatorTimeouts, createCoordinator } from "../../coordinator/coordinator.js";
 import type { Outcome } from "../../coordinator/events.js";
+import { coordinationHealth } from "../../coordinator/rpc/health.js";
 import type { Slices } from "../../coordinator/speeds.js";
 import { openDataset } from "../../data/dataset.js";
 import { readRecorded } from "../../data/files.js";
@@ -16,6 +17,8 @@ import { gridPng, scaleFor } from "../../evaluate/grid.js";
 import { createTensorBoardSink } from "../../report/tensorboard.js";
 import { describeSeconds } from "../../util/duration.js";
 import { IsoergError } from "../../util/error.js";
+import { openHealthServer } from "../../wire/health.js";
+import type { RunningServer } from "../../wire/server.js";
 import { serveMetrics } from "./metrics-endpoint.js";
 import { announceLeader } from "./run-folder.js";
 import { createRunProgress, describeProgress } from "./run-progress.js";
@@ -32,6 +35,8 @@ export interface LeadOptions {
   readonly resume: boolean;
   /** host:port for Prometheus, if any. */
   readonly metrics?: string | undefined;
+  /** host:port for probes that can't do TLS, if any. */
+  readonly health?: string | undefined;
   /** Called when the coordinator listens; what it returns is awaited before this process goes on. */
   readonly onListening: (coordinator: Coordinator) => { ended: (graceMs: number) => Promise<void> };
   /** For tests: `CoordinatorOptions.wrapJournal`. */
@@ -85,6 +90,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     timeouts: options.timeouts,
   });
   let endMetrics = (): void => {};
+  let health: RunningServer | undefined;
   const withdraw = await announceLeader(runFolder, coordinator.address, (other) => coordinator.depose(other));
   const progress = createRunProgress(process.stderr);
   const since = performance.now();
@@ -100,6 +106,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   const forget = onSignals(coordinator, progress.say);
   try {
     if (options.metrics !== undefined) endMetrics = await serveMetrics(options.metrics, coordinator.status);
+    if (options.health !== undefined) health = await openHealthServer(options.health, coordinationHealth(coordinator.status));
     const workers = options.onListening(coordinator);
     const outcome = await coordinator.finished;
     progress.end();
@@ -113,6 +120,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   } finally {
     forget();
     endMetrics();
+    await health?.close(0);
     coordinator.abort("this process ends"); // for a run that could not begin; one that ended stays as it is
     await coordinator.finished;
     await withdraw();

@@ -7,6 +7,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { configToYaml } from "../../config/print.js";
 import type { Config } from "../../config/schema.js";
@@ -25,6 +26,7 @@ export type Entrance =
 
 const LEADER = "coordinator.json";
 const REFRESH_MS = 2_000;
+const LOOK_AGAIN_MS = 500;
 /** A leader on another host that has not refreshed its file for so long is gone. */
 const GONE_MS = 60_000;
 const leaderSchema = z.object({ pid: z.int(), host: z.string(), address: z.string() });
@@ -100,6 +102,16 @@ export async function leaderOf(folder: string): Promise<string> {
 async function refuseSecondLeader(path: string, folder: string): Promise<void> {
   const leader = await readLeader(path);
   if (!leader || !(await isLeading(leader, join(path, LEADER)))) return;
+  if (leader.host !== hostname()) {
+    // Kubernetes: a pod of a node that was cut off may still be there. Another attempt is worth it, and is counted.
+    throw new IsoergError(
+      "FENCED",
+      `the run in ${folder} is going on: process ${leader.pid} on ${leader.host} leads it at ${leader.address}`,
+      {
+        hint: `Follow it with: isoerg watch --coordinator ${leader.address}.`,
+      },
+    );
+  }
   throw new IsoergError(
     "USAGE",
     `the run in ${folder} is going on: process ${leader.pid} on ${leader.host} leads it at ${leader.address}`,
@@ -117,10 +129,25 @@ async function readLeader(path: string): Promise<z.infer<typeof leaderSchema> | 
   }
 }
 
-/** A container that starts again may have the process number of the one before. */
+/**
+ * A container that starts again may have the process number of the one before. A leader on another host is alive if it refreshes its
+ * file; one that was killed without a word (a lost node) is waited for until it counts as gone, so that its successor takes over.
+ */
 async function isLeading({ pid, host }: z.infer<typeof leaderSchema>, file: string): Promise<boolean> {
   if (host === hostname()) return pid !== process.pid && isAlive(pid);
-  return Date.now() - (await stat(file)).mtimeMs < GONE_MS;
+  const writtenAt = await writtenAtMs(file);
+  while (writtenAt !== null && Date.now() - writtenAt < GONE_MS) {
+    await pause(LOOK_AGAIN_MS);
+    if ((await writtenAtMs(file)) !== writtenAt) return (await writtenAtMs(file)) !== null; // refreshed, or withdrawn in order
+  }
+  return false;
+}
+
+async function writtenAtMs(file: string): Promise<number | null> {
+  return stat(file).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => null,
+  );
 }
 
 function isAlive(pid: number): boolean {
