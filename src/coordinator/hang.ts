@@ -2,8 +2,8 @@
  * Whether a worker hangs although its link lives: a pure decision on what its heartbeats say.
  *
  * A worker is in one of its own phases (attack, sample, gradient, ...) or waits for others (samples, sums, votes). In a phase of
- * its own it may take a multiple of the longest step that it has shown in this generation, and not less than a floor; before
- * the first step of a generation (engines warm up, state is loaded) a longer limit holds. If nobody is in a phase of its own and
+ * its own it may take a multiple of the longest step that it has shown, and not less than a floor; before its first step (engines
+ * warm up, state is loaded) a longer limit holds. If nobody is in a phase of its own and
  * the step still doesn't end, the sum hangs between them and is tried again. Horovod's stall inspector is the model for naming.
  */
 
@@ -13,7 +13,7 @@ export interface WatchedWorker {
   readonly rank: number;
   readonly phase: string;
   readonly phaseSinceMs: number;
-  /** 0 before its first step of this generation. */
+  /** 0 before its first step since it took over its state. */
   readonly longestStepMs: number;
 }
 
@@ -30,7 +30,7 @@ export interface HangOptions {
   readonly factor: number;
   /** No phase is too long before this. */
   readonly floorMs: number;
-  /** For the first step of a generation, and for its forming. */
+  /** For a worker's first step, and for the forming of a generation. */
   readonly firstMs: number;
 }
 

@@ -30,7 +30,7 @@ export interface WorkerEntry extends Candidate {
   step: number;
   /** Of its last step: the time in its own phases. */
   stepMs: number;
-  /** The longest of its steps in this generation. */
+  /** The longest of its steps since it took over its state. */
   longestStepMs: number;
 }
 

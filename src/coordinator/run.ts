@@ -452,9 +452,11 @@ export class Run {
     for (const message of messages) {
       const worker = this.#roster.get(candidates[message.rank] ?? "");
       if (!worker) continue;
-      if (message.restore !== "keep") worker.holds = null;
+      if (message.restore !== "keep") {
+        worker.holds = null;
+        worker.longestStepMs = 0; // its engine warms up
+      }
       worker.rows = null;
-      worker.longestStepMs = 0;
       worker.port.send({ kind: "generation", ...message });
     }
     for (const giver of givers) {

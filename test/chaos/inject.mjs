@@ -35,9 +35,7 @@ export function injecting({ faults, cell }) {
       Atomics.store(asked, 0, 0);
       act(decodeFault(code).kind, { step, phase });
     }
-    const at = left.findIndex(
-      (fault) => fault.phase === phase && (fault.step === step || (fault.step === undefined && phase === "generation")),
-    );
+    const at = left.findIndex((fault) => fault.phase === phase && (fault.step === undefined || fault.step === step));
     if (at >= 0) act(left.splice(at, 1)[0].kind, { step, phase });
   };
   return (link) => ({

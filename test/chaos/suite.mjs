@@ -54,9 +54,13 @@ const scenarios = [
   { name: "killed while its generation forms", faults: { w2: [{ phase: "generation", kind: "kill" }] } },
   {
     name: "killed while it gives its state to a newcomer",
-    faults: { w0: [{ step: AT, phase: "offer", kind: "kill" }] },
+    // The others are slowed, so that the newcomer's process is up before the run is over.
+    faults: {
+      w0: [{ phase: "offer", kind: "kill" }],
+      w1: Array.from({ length: 8 }, (_, i) => ({ step: 4 + i, phase: "gradient", kind: "slow" })),
+    },
     during: async (cluster) => {
-      await cluster.untilStep(AT - 1);
+      await cluster.untilStep(2);
       await cluster.startWorker("w3");
     },
   },

@@ -196,6 +196,34 @@ describe("isoerg coordinator and isoerg worker", () => {
     expect((await journalOf("apart")).audit).toMatchObject({ faults: [] });
   });
 
+  test("SIGTERM: a worker leaves in order, a coordinator saves; the next one goes on with the worker that waits for it", async () => {
+    const worker = (id: string) => isoerg("worker", "--run", run("handed"), "--id", id, "--engine", "cpu", "--threads", "1");
+    const first = isoerg("coordinator", experiment, "epochs=30", "--workers", "2", "--run", run("handed"));
+    await untilStep("handed", 0);
+    const [a, b] = [worker("a"), worker("b")];
+    await untilStep("handed", 4);
+    a.process.kill("SIGTERM");
+    expect((await a.ended).code).toBe(143);
+    await untilStep("handed", 8);
+    first.process.kill("SIGTERM");
+    const ended = await first.ended;
+    expect(ended).toMatchObject({ code: 143, error: expect.stringMatching(/step \d+ is saved/) });
+    const { lines } = await journalOf("handed");
+    expect(lines.at(-1)).toMatchObject({ event: "end", outcome: "asked", code: "TERMINATED" });
+
+    const second = isoerg("coordinator", "--run", run("handed"), "--resume");
+    const address = await untilStep("handed", 12);
+    const status = await statusWhen(address, ({ members }) => members.length === 1);
+    expect(status.members).toMatchObject([{ workerId: "b" }]);
+    expectSuccess(await isoerg("stop", "--run", run("handed")).ended);
+    expectSuccess(await second.ended);
+    expectSuccess(await b.ended);
+    const audit = await journalOf("handed");
+    expect(audit.audit).toMatchObject({ faults: [], numTakenBack: 0 });
+    expect(audit.lines.filter((line) => line.event === "generation").map(({ restore }) => restore)).toEqual(["fresh", "keep", "keep"]);
+    expect(audit.lines.findLast((line) => line.event === "chains")).toMatchObject({ moved: 3, restored: 0, startedAnew: 0 });
+  }, 60_000);
+
   test("a port in use is the command line's mistake: exit 2", async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
