@@ -13,6 +13,7 @@ import { energies } from "../model/energy.js";
 import type { Model } from "../model/model.js";
 import type { ChainConfig } from "../sampler/sgld.js";
 import { IsoergError } from "../util/error.js";
+import { type Decisions, decisionsOf } from "./decision/decisions.js";
 import type { AttackEvaluation, ModelEvaluation } from "./evaluation.js";
 import { accuracyOf } from "./figures/accuracy.js";
 import { type EnergyGap, energyGap } from "./figures/energy-gap.js";
@@ -91,6 +92,7 @@ export async function evaluateModel(input: EvaluateModelInput, options: Evaluate
         restarts,
         accuracy: share(correct),
         largestDistance,
+        ...whereFinite(result.logits, labels, numClasses),
       });
       if (attacks.length === 1) adversarial = finiteEnergies(result.logits, numClasses, "adversarial");
     }
@@ -119,6 +121,7 @@ export async function evaluateModel(input: EvaluateModelInput, options: Evaluate
       evaluation: {
         weights: input.weights.kind,
         clean: share(cleanCorrect),
+        ...whereFinite(cleanLogits, all.labels, numClasses),
         attacks,
         worstCase: attacks.length > 1 ? share(survives) : null,
         energies: energiesByKind,
@@ -146,6 +149,11 @@ export function attackName({ steps, target, restarts }: AttackConfig): string {
 async function imagesOf(source: SampleSource, count: number, shape: Images["shape"]): Promise<{ images: Images; labels: Int32Array }> {
   const { images, labels } = await source.read(Uint32Array.from({ length: count }, (_, i) => i));
   return { images: { shape, numImages: count, data: images }, labels };
+}
+
+/** Nothing for logits that are no numbers: such a model decides nothing. */
+function whereFinite(logits: Float32Array, labels: Int32Array, numClasses: number): { decisions?: Decisions } {
+  return logits.every(Number.isFinite) ? { decisions: decisionsOf(logits, labels, numClasses) } : {};
 }
 
 /** 1 where the label's logit is the largest. Logits that are not numbers are wrong. */

@@ -7,6 +7,7 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { z } from "zod";
 import { IsoergError } from "../util/error.js";
+import { decisionsSchema } from "./decision/decisions.js";
 import { robustnessSchema } from "./robustness/robustness.js";
 
 const count = z.int().nonnegative();
@@ -46,6 +47,8 @@ const attackSchema = z.object({
   accuracy: accuracySchema,
   /** Measured on the attacked samples in the attack's norm; at most eps but for rounding. */
   largestDistance: z.number(),
+  /** Under this attack; missing in evaluations of before it was kept. */
+  decisions: decisionsSchema.optional(),
 });
 
 const energiesSchema = z.object({
@@ -62,6 +65,8 @@ const modelSchema = z.object({
   weights: z.enum(["averaged", "last", "initial"]),
   /** On the whole test split. */
   clean: accuracySchema,
+  /** On the whole test split; missing in evaluations of before it was kept. */
+  decisions: decisionsSchema.optional(),
   attacks: z.array(attackSchema),
   /** Correct under every attack, sample by sample; null where there is only one attack. */
   worstCase: accuracySchema.nullable(),

@@ -4,12 +4,15 @@ import type { ModelEvaluation } from "../evaluate/evaluation.js";
 import type { EnergyGap } from "../evaluate/figures/energy-gap.js";
 import { formatCount, formatNumber, formatPercent } from "../evaluate/format.js";
 import { histogramChart } from "./charts/histogram-chart.js";
+import { cite, type Doc, sourceOf, within } from "./cite.js";
 import { type Html, html, NOTHING } from "./html.js";
 
-export function energyFigure(title: string, model: ModelEvaluation): Html {
+/** @param doc where the model's figures stand */
+export function energyFigure(title: string, model: ModelEvaluation, doc: Doc): Html {
   const { clean, adversarial, generated } = model.energies;
   const drawn = histogramChart({
     description: `Histograms of the energies of clean, adversarial and generated samples: ${title}`,
+    source: sourceOf(doc, "/energies"),
     xLabel: "energy E(x), lower is likelier to the model",
     distributions: [
       { name: "clean", tone: "clean", values: clean },
@@ -22,22 +25,19 @@ export function energyFigure(title: string, model: ModelEvaluation): Html {
     drawn.numOutside > 0
       ? ` ${formatCount(drawn.numOutside)} samples at the far ends are left out of the picture, not of the figures.`
       : "";
-  return html`<figure><h3>${title}</h3>${drawn.chart}<figcaption>${sentences(model)}${outside}</figcaption></figure>`;
+  return html`<figure><h3>${title}</h3>${drawn.chart}<figcaption>${sentences(model, doc)}${outside}</figcaption></figure>`;
 }
 
-function sentences({ gaps }: ModelEvaluation): string {
-  return [
-    gaps.adversarial && distanceSentence("Adversarial samples", gaps.adversarial),
-    gaps.generated && distanceSentence("Generated samples", gaps.generated),
-  ]
-    .filter((sentence) => sentence !== null)
-    .join(" ");
+function sentences({ gaps }: ModelEvaluation, doc: Doc): Html {
+  return html`${gaps.adversarial ? distanceSentence("Adversarial samples", gaps.adversarial, within(doc, "/gaps/adversarial")) : NOTHING} ${gaps.generated ? distanceSentence("Generated samples", gaps.generated, within(doc, "/gaps/generated")) : NOTHING}`;
 }
 
 /** "Adversarial samples lie 0.03 above clean ones on average, 0.16 of the clean energies' standard deviations apart; 93.0 % of the area is shared." */
-function distanceSentence(who: string, gap: EnergyGap): string {
+function distanceSentence(who: string, gap: EnergyGap, doc: Doc): Html {
+  const where = cite(doc, "/signedMean", (mean) => `${formatNumber(Math.abs(mean))} ${mean < 0 ? "below" : "above"}`);
   const inStd =
-    gap.wassersteinOverStd === null ? "" : `, ${formatNumber(gap.wassersteinOverStd)} of the clean energies' standard deviations apart`;
-  const where = `${formatNumber(Math.abs(gap.signedMean))} ${gap.signedMean < 0 ? "below" : "above"}`;
-  return `${who} lie ${where} clean ones on average${inStd}; ${formatPercent(gap.overlap.coefficient)} of the area is shared.`;
+    gap.wassersteinOverStd === null
+      ? NOTHING
+      : html`, ${cite(doc, "/wassersteinOverStd", formatNumber)} of the clean energies' standard deviations apart`;
+  return html`${who} lie ${where} clean ones on average${inStd}; ${cite(doc, "/overlap/coefficient", formatPercent)} of the area is shared.`;
 }

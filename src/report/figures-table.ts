@@ -1,13 +1,15 @@
-/** The table of figures: one column a model, each accuracy with its interval, each budget in pixels. */
+/** The table of figures: one column a model, each accuracy with its interval, each budget in pixels, each figure with its source. */
 import type { AttackEvaluation, Evaluation, ModelEvaluation } from "../evaluate/evaluation.js";
-import type { EnergyGap } from "../evaluate/figures/energy-gap.js";
 import { formatAttack, formatCount, formatNumber, formatPercent, formatSigned } from "../evaluate/format.js";
+import { cite, citeAccuracy, type Doc } from "./cite.js";
 import { type Html, html } from "./html.js";
 
 export interface Column {
   readonly name: string;
   readonly model: ModelEvaluation;
   readonly evaluation: Evaluation;
+  /** Where the model's figures stand. */
+  readonly doc: Doc;
 }
 
 interface Row {
@@ -29,7 +31,7 @@ export function figuresTable(columns: readonly Column[]): Html {
         {
           label: "Clean samples",
           note: `${formatCount(first.model.clean.total)} test samples`,
-          cell: ({ model }) => accuracyCell(model.clean),
+          cell: ({ doc }) => accuracyCell(doc, "/clean"),
         },
         ...attackRows(columns),
         ...(columns.some(({ model }) => model.worstCase)
@@ -37,23 +39,23 @@ export function figuresTable(columns: readonly Column[]): Html {
               {
                 label: "Under every attack above",
                 note: "a sample counts when it survives them all",
-                cell: ({ model }: Column) => (model.worstCase ? accuracyCell(model.worstCase) : NONE),
+                cell: ({ model, doc }: Column) => (model.worstCase ? accuracyCell(doc, "/worstCase") : NONE),
               },
             ]
           : []),
       ],
     },
-    { title: "Energy gap, adversarial to clean", rows: gapRows((model) => model.gaps.adversarial, "paired") },
-    { title: "Energy gap, generated (fresh chains) to clean", rows: gapRows((model) => model.gaps.generated, "unpaired") },
+    { title: "Energy gap, adversarial to clean", rows: gapRows("adversarial", "paired") },
+    { title: "Energy gap, generated (fresh chains) to clean", rows: gapRows("generated", "unpaired") },
     ...(columns.some(({ model }) => model.gaps.buffer)
-      ? [{ title: "Energy gap, replay buffer to clean", rows: gapRows((model) => model.gaps.buffer, "unpaired") }]
+      ? [{ title: "Energy gap, replay buffer to clean", rows: gapRows("buffer", "unpaired") }]
       : []),
     {
       title: "Clean energies",
-      rows: [{ label: "Mean and standard deviation", cell: ({ model }) => meanCell(model.gaps.adversarial ?? model.gaps.generated) }],
+      rows: [{ label: "Mean and standard deviation", cell: meanCell }],
     },
   ];
-  return html`<div class="scroll"><table class="figures">
+  return html`<div class="scroll" role="group" tabindex="0" aria-label="Figures"><table class="figures"><caption class="hidden">Accuracy, robustness and energy gaps of each model</caption>
 <thead><tr><th scope="col">Figure</th>${columns.map(({ name }) => html`<th scope="col">${name}</th>`)}</tr></thead>
 ${groups.map(
   ({ title, rows }) => html`<tbody><tr><th class="group" scope="rowgroup" colspan="${columns.length + 1}">${title}</th></tr>
@@ -73,44 +75,40 @@ function attackRows(columns: readonly Column[]): Row[] {
   return [...all].map(([key, attack]) => ({
     label: formatAttack(attack),
     note: `budget in pixels of [0,1]; largest change measured ${attack.largestDistance.toFixed(5)}; ${formatCount(attack.accuracy.total)} test samples`,
-    cell: ({ model }) => {
-      const same = model.attacks.find((candidate) => keyOf(candidate) === key);
-      return same ? accuracyCell(same.accuracy) : NONE;
+    cell: ({ model, doc }) => {
+      const same = model.attacks.findIndex((candidate) => keyOf(candidate) === key);
+      return same < 0 ? NONE : accuracyCell(doc, `/attacks/${same}/accuracy`);
     },
   }));
 }
 
-function gapRows(gapOf: (model: ModelEvaluation) => EnergyGap | null, kind: "paired" | "unpaired"): Row[] {
-  const row = (label: string, note: string, value: (gap: EnergyGap) => string | null): Row => ({
+function gapRows(other: "adversarial" | "generated" | "buffer", kind: "paired" | "unpaired"): Row[] {
+  const row = (label: string, note: string, pointer: string, format: (value: number) => string): Row => ({
     label,
     note,
-    cell: ({ model }) => {
-      const gap = gapOf(model);
-      const text = gap && value(gap);
-      return text === null ? NONE : html`<td>${text}</td>`;
+    cell: ({ model, doc }) => {
+      const gap = model.gaps[other];
+      const isThere = gap !== null && (pointer !== "/wassersteinOverStd" || gap.wassersteinOverStd !== null);
+      return isThere && (pointer !== "/meanAbsolute" || gap.meanAbsolute !== null)
+        ? html`<td>${cite(doc, `/gaps/${other}${pointer}`, format)}</td>`
+        : NONE;
     },
   });
   return [
-    row("Mean difference", "positive: less likely to the model than clean samples", (gap) => formatSigned(gap.signedMean)),
-    ...(kind === "paired"
-      ? [
-          row("Mean absolute difference", "of each sample to itself under attack", (gap) =>
-            gap.meanAbsolute === null ? null : formatNumber(gap.meanAbsolute),
-          ),
-        ]
-      : []),
-    row("Wasserstein distance", "how far energy must be moved on average", (gap) => formatNumber(gap.wasserstein)),
-    row("The same in standard deviations", "of the clean energies; the figure to compare models by", (gap) =>
-      gap.wassersteinOverStd === null ? null : formatNumber(gap.wassersteinOverStd),
-    ),
-    row("Overlap", "shared area of the two histograms; 100 % is the same distribution", (gap) => formatPercent(gap.overlap.coefficient)),
+    row("Mean difference", "positive: less likely to the model than clean samples", "/signedMean", formatSigned),
+    ...(kind === "paired" ? [row("Mean absolute difference", "of each sample to itself under attack", "/meanAbsolute", formatNumber)] : []),
+    row("Wasserstein distance", "how far energy must be moved on average", "/wasserstein", formatNumber),
+    row("The same in standard deviations", "of the clean energies; the figure to compare models by", "/wassersteinOverStd", formatNumber),
+    row("Overlap", "shared area of the two histograms; 100 % is the same distribution", "/overlap/coefficient", formatPercent),
   ];
 }
 
-function accuracyCell({ accuracy, interval }: ModelEvaluation["clean"]): Html {
-  return html`<td><b>${formatPercent(accuracy)}</b><small>${(100 * interval[0]).toFixed(1)} to ${(100 * interval[1]).toFixed(1)}</small></td>`;
+function accuracyCell(doc: Doc, pointer: string): Html {
+  return html`<td>${citeAccuracy(doc, pointer)}</td>`;
 }
 
-function meanCell(gap: EnergyGap | null): Html {
-  return gap ? html`<td>${formatNumber(gap.meanClean)}<small>± ${formatNumber(gap.stdClean)}</small></td>` : NONE;
+function meanCell({ model, doc }: Column): Html {
+  const kind = model.gaps.adversarial ? "adversarial" : model.gaps.generated ? "generated" : null;
+  if (!kind) return NONE;
+  return html`<td>${cite(doc, `/gaps/${kind}/meanClean`, formatNumber)}<small>± ${cite(doc, `/gaps/${kind}/stdClean`, formatNumber)}</small></td>`;
 }

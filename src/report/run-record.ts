@@ -7,9 +7,13 @@ import { basename, join, resolve } from "node:path";
 import { z } from "zod";
 import { checkpointName } from "../checkpoint/store.js";
 import type { Config } from "../config/schema.js";
+import { readJournal } from "../coordinator/journal.js";
+import { ANALYSIS_FILE, type Analysis, readAnalysis } from "../evaluate/analysis/analysis.js";
 import { type Evaluation, readEvaluation } from "../evaluate/evaluation.js";
 import { readRunConfig } from "../evaluate/run-folder.js";
 import { IsoergError } from "../util/error.js";
+import type { AlarmLine } from "./alarms.js";
+import type { Doc } from "./cite.js";
 
 const stepSchema = z.object({
   step: z.int().nonnegative(),
@@ -30,6 +34,9 @@ export interface RunRecord {
   readonly config: Config;
   readonly steps: readonly StepMetrics[];
   readonly evaluation: Evaluation | undefined;
+  readonly analysis: Analysis | undefined;
+  /** What the stability guard did; undefined where there is no journal to tell. */
+  readonly alarms: readonly AlarmLine[] | undefined;
   /** environment.json, whatever it holds. */
   readonly environment: unknown;
   /** Grid of generated samples of the evaluated step, or the newest there is. */
@@ -47,9 +54,16 @@ export async function readRunRecord(path: string): Promise<RunRecord> {
     config,
     steps: parseMetrics((await readIfThere(join(folder, "metrics.jsonl")))?.toString() ?? ""),
     evaluation,
+    analysis: await readAnalysis(join(folder, ANALYSIS_FILE)),
+    alarms: await readAlarms(folder),
     environment: parseEnvironment((await readIfThere(join(folder, "environment.json")))?.toString()),
     samples: await readSamples(join(folder, "samples"), evaluation?.step),
   };
+}
+
+/** A file of the run, for citing. */
+export function docOf({ name, evaluation, analysis }: RunRecord, file: "evaluation.json" | "analysis.json"): Doc {
+  return { run: name, file, json: file === "evaluation.json" ? evaluation : analysis, at: "" };
 }
 
 /** Runs of the same name are told apart by their folders. */
@@ -72,6 +86,11 @@ export function parseMetrics(text: string): StepMetrics[] {
     if (parsed.success) steps.push(parsed.data);
   }
   return steps;
+}
+
+async function readAlarms(folder: string): Promise<RunRecord["alarms"]> {
+  const { lines } = await readJournal(folder);
+  return lines.length === 0 ? undefined : lines.filter((line): line is AlarmLine => line.event === "alarm");
 }
 
 function parseEnvironment(text: string | undefined): unknown {

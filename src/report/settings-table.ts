@@ -2,9 +2,9 @@
 import { formatEps } from "../evaluate/format.js";
 import { type Html, html } from "./html.js";
 
-export function settingsTable(tree: unknown): Html {
+export function settingsTable(tree: unknown, label: string): Html {
   const rows = leavesOf(tree, "");
-  return html`<div class="scroll"><table class="settings"><tbody>${rows.map(
+  return html`<div class="scroll" role="group" tabindex="0" aria-label="${label}"><table class="settings"><caption class="hidden">${label}</caption><tbody>${rows.map(
     ([path, value]) => html`<tr><th scope="row">${path}</th><td>${value}</td></tr>
 `,
   )}</tbody></table></div>`;

@@ -2,13 +2,24 @@
  * The report's one style sheet. Series colours are Okabe & Ito's (2008), which people with the common colour blindnesses can
  * tell apart, darkened or lightened until they stand out against the page; dashes tell series apart without colour.
  */
+const TONES = ["clean", "adversarial", "generated", "buffer", "plain", "second"] as const;
+
+/** Of a cell of a confusion matrix; shallow enough that its figure can be read at any depth (test/report/contrast.test.ts). */
+function tint(kind: "right" | "wrong", depth: number): string {
+  return `color-mix(in srgb, var(--heat-${kind}) ${depth * DEPTH_PERCENT}%, var(--page))`;
+}
+
+export const DEPTH_PERCENT = 4;
+
 export const STYLE = `
 :root { color-scheme: light dark; --page: #fff; --panel: #f6f7f9; --ink: #1a1d21; --soft: #59616b; --rule: #d9dde3; --grid: #e8ebef;
-  --clean: #0069a8; --adversarial: #c44e00; --generated: #00795a; --buffer: #a3508a; --plain: #33404d; --second: #8a6d00; --area: .16; }
+  --clean: #0069a8; --adversarial: #c44e00; --generated: #00795a; --buffer: #a3508a; --plain: #33404d; --second: #8a6d00; --area: .16;
+  --good: #00694e; --fair: #7a5f00; --weak: #b0261e; --heat-right: #0069a8; --heat-wrong: #c44e00; }
 @media (prefers-color-scheme: dark) { :root { --page: #14171a; --panel: #1d2125; --ink: #e8eaed; --soft: #a3acb6; --rule: #363c43; --grid: #262b31;
-  --clean: #62b8f0; --adversarial: #ff9a52; --generated: #3ed6a8; --buffer: #e29bcb; --plain: #c9d1d9; --second: #e6c75a; --area: .22; } }
+  --clean: #62b8f0; --adversarial: #ff9a52; --generated: #3ed6a8; --buffer: #e29bcb; --plain: #c9d1d9; --second: #e6c75a; --area: .22;
+  --good: #3ed6a8; --fair: #e6c75a; --weak: #ff8f85; --heat-right: #62b8f0; --heat-wrong: #ff9a52; } }
 @media print { :root { color-scheme: light; --page: #fff; --panel: #fff; --ink: #000; --soft: #444; --rule: #bbb; --grid: #e4e4e4;
-  --clean: #0069a8; --adversarial: #c44e00; --generated: #00795a; --buffer: #a3508a; --plain: #33404d; --second: #8a6d00; }
+  --clean: #0069a8; --adversarial: #c44e00; --generated: #00795a; --buffer: #a3508a; --plain: #33404d; --second: #8a6d00; --good: #00694e; --fair: #7a5f00; --weak: #b0261e; --heat-right: #0069a8; --heat-wrong: #c44e00; }
   figure, table, .tile { break-inside: avoid; } details:not([open]) { display: none; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1080px; padding: 28px 20px 60px; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -22,10 +33,19 @@ h3 { font-size: 1rem; margin: 0 0 6px; } p { max-width: 75ch; margin: 8px 0; } .
 figure { margin: 0; padding: 14px 16px; background: var(--panel); border: 1px solid var(--rule); border-radius: 10px; min-width: 0; } figcaption { color: var(--soft); font-size: .9rem; margin-top: 6px; }
 .chart { display: block; width: 100%; height: auto; font: 11px system-ui, "Segoe UI", Roboto, Arial, sans-serif; } .chart text { fill: var(--soft); } .chart .legend { fill: var(--ink); font-size: 11.5px; }
 .chart .grid { stroke: var(--grid); } .chart .axis { stroke: var(--soft); } .chart .series { fill: none; stroke-width: 1.9; stroke-linejoin: round; } .chart .area { stroke: none; fill-opacity: var(--area); }
-${["clean", "adversarial", "generated", "buffer", "plain", "second"].map((tone) => `.chart .series.${tone} { stroke: var(--${tone}); } .chart .area.${tone} { fill: var(--${tone}); }`).join("\n")}
+${TONES.map((tone) => `.chart .series.${tone} { stroke: var(--${tone}); } .chart .area.${tone} { fill: var(--${tone}); }`).join("\n")}
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; } th, td { padding: 6px 12px 6px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid); }
 thead th { border-bottom: 2px solid var(--rule); } .figures td, .figures thead th:not(:first-child) { text-align: right; white-space: nowrap; } .figures thead th:not(:first-child) { white-space: normal; }
 .figures th[scope=row] { font-weight: 500; min-width: 11rem; } th.group { padding-top: 16px; font-size: .88rem; color: var(--soft); } small { display: block; color: var(--soft); font-size: .8rem; font-weight: 400; } .none { color: var(--soft); font-size: .85rem; }
 .settings th { font: .86rem ui-monospace, Consolas, monospace; font-weight: 500; white-space: nowrap; padding-right: 20px; } .settings td { font: .86rem ui-monospace, Consolas, monospace; overflow-wrap: anywhere; }
+section > h3 { margin-top: 22px; } .stack { display: grid; gap: 16px; } .stack > * { min-width: 0; }
+caption { text-align: left; color: var(--soft); font-size: .9rem; padding: 6px 0; } .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.scroll:focus-visible, summary:focus-visible { outline: 2px solid var(--clean); outline-offset: 2px; } .total th, .total td { border-top: 2px solid var(--rule); font-weight: 600; }
+.mark { display: inline-block; border: 1px solid currentColor; border-radius: 99px; padding: 0 10px; font-size: .82rem; font-weight: 600; white-space: nowrap; } .mark.good { color: var(--good); } .mark.fair { color: var(--fair); } .mark.weak { color: var(--weak); } .mark.note { color: var(--soft); }
+.verdict { list-style: none; padding: 0; } .verdict li { margin: 9px 0; } .checks th[scope=row] { font-weight: 500; } .charts + h3, .scroll + h3 { margin-top: 22px; }
+.confusion { font-size: .82rem; } .confusion th, .confusion td { padding: 5px 7px; border-bottom: 0; text-align: right; } .confusion thead th { vertical-align: bottom; font-weight: 500; } .confusion tbody th { white-space: nowrap; font-weight: 500; }
+${Array.from({ length: 9 }, (_, i) => `.right.depth-${i + 1} { background: ${tint("right", i + 1)}; } .wrong.depth-${i + 1} { background: ${tint("wrong", i + 1)}; }`).join("\n")}
+.chart .interval { fill: none; stroke-width: 1.4; stroke-opacity: .65; } .chart .dot { stroke: none; }
+${TONES.map((tone) => `.chart .interval.${tone} { stroke: var(--${tone}); } .chart .dot.${tone} { fill: var(--${tone}); }`).join("\n")}
 details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; padding: 4px 0; } .grid-image { display: block; width: 100%; max-width: 660px; image-rendering: pixelated; border-radius: 4px; } ul { padding-left: 1.2rem; max-width: 75ch; } li { margin: 4px 0; }
 `.trim();

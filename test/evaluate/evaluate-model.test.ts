@@ -11,6 +11,7 @@ import type { AttackConfig } from "../../src/config/schema.js";
 import { createMemorySamples } from "../../src/data/samples.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { fillUniform } from "../../src/engine/random/philox.js";
+import { confusionOf, type Decisions } from "../../src/evaluate/decision/decisions.js";
 import { type EvaluateModelInput, evaluateModel } from "../../src/evaluate/evaluate-model.js";
 import { createModel } from "../../src/model/create.js";
 
@@ -73,6 +74,16 @@ describe("evaluateModel", () => {
     const numRobust = 2 * LEVELS.filter((level) => level / 255 > EPS).length;
     expect(evaluation.attacks[0]?.accuracy).toMatchObject({ correct: numRobust, total: labels.length });
     expect(evaluation.worstCase).toBeNull();
+    // What was decided is kept, and is what the accuracies count.
+    expect(confusionOf(evaluation.decisions as Decisions)).toEqual([
+      [LEVELS.length, 0],
+      [0, LEVELS.length],
+    ]);
+    const half = numRobust / 2;
+    expect(confusionOf(evaluation.attacks[0]?.decisions as Decisions)).toEqual([
+      [half, LEVELS.length - half],
+      [LEVELS.length - half, half],
+    ]);
 
     const clean = Array.from(labels, (_, i) => energyAt(sumOf(LEVELS[i >> 1] as number)));
     const adversarial = Array.from(labels, (_, i) => energyAt(sumOf((LEVELS[i >> 1] as number) - 8)));

@@ -22,11 +22,15 @@ export interface Axis {
   readonly label: string;
   readonly from: number;
   readonly to: number;
+  /** Marks other than round values at equal distances. */
+  readonly marks?: readonly { readonly value: number; readonly text: string }[];
 }
 
 export interface FrameOptions {
-  /** Read out in place of the picture. */
+  /** Read out in place of the picture, and shown where a pointer rests on it. */
   readonly description: string;
+  /** File and JSON pointer of what is drawn. */
+  readonly source?: string;
   readonly x: Axis;
   readonly y: Axis;
   readonly legend: readonly { readonly name: string; readonly tone: Tone }[];
@@ -58,8 +62,8 @@ export function createFrame(options: FrameOptions): Frame {
     placeX,
     placeY,
     wrap(content) {
-      const xTicks = ticks(x.from, x.to, 6);
-      const yTicks = ticks(y.from, y.to, 5);
+      const xTicks = x.marks ?? ticks(x.from, x.to, 6);
+      const yTicks = y.marks ?? ticks(y.from, y.to, 5);
       const yLines = yTicks.map(
         ({ value, text }) => html`
 <line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${placeY(value)}" y2="${placeY(value)}"/><text class="tick" x="${LEFT - 6}" y="${placeY(value) + 3.5}" text-anchor="end">${text}</text>`,
@@ -68,7 +72,9 @@ export function createFrame(options: FrameOptions): Frame {
         ({ value, text }) => html`
 <line class="axis" x1="${placeX(value)}" x2="${placeX(value)}" y1="${bottom}" y2="${bottom + 4}"/><text class="tick" x="${placeX(value)}" y="${bottom + 16}" text-anchor="middle">${text}</text>`,
       );
-      return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${options.description}">
+      const source = options.source === undefined ? html`` : html` data-source="${options.source}"`;
+      return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${options.description}" data-plot="${LEFT} ${top} ${WIDTH - RIGHT} ${bottom}"${source}>
+<title>${options.description}</title>
 ${yLines}${content}
 <line class="axis" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${bottom}" y2="${bottom}"/>${xMarks}
 <text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${x.label}</text>

@@ -21,6 +21,7 @@ const NUM_BINS = 40;
 /** A chart, or undefined where there are no samples. */
 export function histogramChart(options: {
   description: string;
+  source?: string;
   xLabel: string;
   distributions: readonly Distribution[];
 }): HistogramChart | undefined {
@@ -37,6 +38,7 @@ export function histogramChart(options: {
   const highest = Math.max(...histograms.flatMap(({ shares }) => shares));
   const frame = createFrame({
     description: options.description,
+    ...(options.source !== undefined && { source: options.source }),
     x: { label: options.xLabel, from: bins.from, to: bins.to },
     y: { label: "share of samples, %", from: 0, to: highest * 1.06 },
     legend: shown,

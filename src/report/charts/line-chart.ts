@@ -11,6 +11,7 @@ export interface Series {
 
 export interface LineChartOptions {
   readonly description: string;
+  readonly source?: string;
   readonly xLabel: string;
   readonly yLabel: string;
   readonly series: readonly Series[];
@@ -19,13 +20,14 @@ export interface LineChartOptions {
 }
 
 /** A chart, or undefined where no series has two points: an empty picture says nothing. */
-export function lineChart({ description, xLabel, yLabel, series, includeZero = false }: LineChartOptions): Html | undefined {
+export function lineChart({ description, source, xLabel, yLabel, series, includeZero = false }: LineChartOptions): Html | undefined {
   const shown = series.filter(({ points }) => points.filter(([, y]) => Number.isFinite(y)).length >= 2);
   if (shown.length === 0) return undefined;
   const xs = shown.flatMap(({ points }) => points.map(([x]) => x));
   const ys = shown.flatMap(({ points }) => points.map(([, y]) => y));
   const frame = createFrame({
     description,
+    ...(source !== undefined && { source }),
     x: { label: xLabel, from: Math.min(...xs), to: Math.max(Math.max(...xs), Math.min(...xs) + 1) },
     y: { label: yLabel, ...boundsOf(ys, { includeZero }) },
     legend: shown.length > 1 ? shown : [],

@@ -1,0 +1,138 @@
+/** AutoAttack, the checklist against gradient masking, accuracy against the budget, and certified accuracy, of one run. */
+
+import { formatCount, formatEps, formatNumber } from "../evaluate/format.js";
+import type { RobustCheck, Robustness } from "../evaluate/robustness/robustness.js";
+import { intervalChart } from "./charts/interval-chart.js";
+import { cite, citeAccuracy, type Doc, inPercent, sourceOf } from "./cite.js";
+import { type Html, html, NOTHING } from "./html.js";
+
+const count = (value: number): string => formatCount(value);
+const normName = (norm: "linf" | "l2"): string => (norm === "linf" ? "Linf" : "L2");
+
+/** @param doc where the robustness stands */
+export function robustnessBlock(robustness: Robustness, doc: Doc): Html {
+  return html`${attackTable(robustness, doc)}
+<div class="charts">${[budgetFigure(robustness, doc), certifiedFigure(robustness, doc)]}</div>
+${checklistTable(robustness, doc)}
+${sensitivityLine(robustness, doc)}`;
+}
+
+/** "AutoAttack" is a name for one procedure only; anything else is called what it is. */
+export function cascadeName({ standard }: Pick<Robustness, "standard">): string {
+  return standard ? "AutoAttack, standard version" : "a part of AutoAttack";
+}
+
+function attackTable(robustness: Robustness, doc: Doc): Html {
+  const { attacks, norm, eps, samples } = robustness;
+  if (attacks.length === 0) return NOTHING;
+  const rows = attacks.map(
+    (
+      { title },
+      i,
+    ) => html`<tr><th scope="row">${title}</th><td>${cite(doc, `/attacks/${i}/attacked`, count)}</td><td>${cite(doc, `/attacks/${i}/fooled`, count)}</td><td>${citeAccuracy(doc, `/attacks/${i}/accuracy`)}</td></tr>
+`,
+  );
+  const last = robustness.robust
+    ? html`<tr class="total"><th scope="row">Right under all of them</th><td></td><td></td><td>${citeAccuracy(doc, "/robust")}</td></tr>`
+    : NOTHING;
+  return html`<div class="scroll" role="group" tabindex="0" aria-label="Attacks of ${doc.run}"><table class="figures"><caption>${robustness.standard ? "AutoAttack, standard version" : "Attacks (a part of AutoAttack, or with less effort: not comparable with published AutoAttack figures)"}; ${normName(norm)}, budget ${formatEps(eps)} in pixels of [0,1]; test samples 0 to ${formatCount(samples - 1)}; fp32</caption>
+<thead><tr><th scope="col">Attack, one after the other</th><th scope="col">samples still standing</th><th scope="col">of these fooled</th><th scope="col">accuracy after it, 95 % interval</th></tr></thead>
+<tbody><tr><th scope="row">None</th><td></td><td></td><td>${citeAccuracy(doc, "/clean")}</td></tr>
+${rows}${last}</tbody></table></div>`;
+}
+
+/** Budgets double from point to point, so the axis is logarithmic; the left end is no attack at all. */
+function budgetFigure({ curve, checklist, eps, norm }: Robustness, doc: Doc): Html {
+  if (curve.length === 0 || !checklist) return NOTHING;
+  const smallest = Math.min(...curve.map((point) => point.eps));
+  const place = (budget: number): number => 1 + Math.log2(budget / smallest);
+  const last = place(Math.max(...curve.map((point) => point.eps)));
+  const points = curve.map(({ eps: budget, accuracy }) => ({
+    x: place(budget),
+    y: 100 * accuracy.accuracy,
+    low: 100 * accuracy.interval[0],
+    high: 100 * accuracy.interval[1],
+  }));
+  const start = { x: 0, y: 100, low: 100, high: 100 };
+  const chart = intervalChart({
+    description: `Accuracy under APGD against the attack's budget, ${doc.run}`,
+    source: sourceOf(doc, "/curve"),
+    x: {
+      label: `budget, ${normName(norm)}, doubling from mark to mark`,
+      from: -0.2,
+      to: last + 0.3,
+      marks: [
+        { value: 0, text: "0" },
+        ...everySecond(curve.map(({ eps: budget }) => ({ value: place(budget), text: shortEps(budget, norm) }))),
+      ],
+    },
+    y: { label: "right, % of probed", from: 0, to: 105 },
+    series: [{ name: "under APGD", tone: "adversarial", points: [start, ...points] }],
+  });
+  if (!chart) return NOTHING;
+  const end = curve.length - 1;
+  return html`<figure><h3>Accuracy against the budget</h3>${chart}<figcaption>Each point is an attack of its own on the ${cite(doc, "/checklist/numCorrect", count)} samples that are right without attack; bars are 95 % intervals. The evaluation's budget is ${formatEps(eps)}. The curve must fall to chance or below: at the largest budget ${cite(doc, `/curve/${end}/accuracy/accuracy`, inPercent)} % are right. A model that stays right under any budget is not robust but badly attacked.</figcaption></figure>`;
+}
+
+function everySecond<T>(marks: readonly T[]): readonly T[] {
+  return marks.length <= 8 ? marks : marks.filter((_, i) => i % 2 === 0);
+}
+
+function shortEps(eps: number, norm: "linf" | "l2"): string {
+  return norm === "linf" && eps < 1 ? `${Number((eps * 255).toFixed(1))}/255` : String(Number(eps.toPrecision(3)));
+}
+
+function certifiedFigure({ certification }: Robustness, doc: Doc): Html {
+  if (!certification) return NOTHING;
+  const { sigma, estimate, alpha, curve, total, radiusCap } = certification;
+  const chart = intervalChart({
+    description: `Certified accuracy against the radius, randomised smoothing, ${doc.run}`,
+    source: sourceOf(doc, "/certification/curve"),
+    x: { label: "L2 radius in pixels of [0,1]", from: 0, to: Math.max(...curve.map(({ radius }) => radius)) * 1.02 },
+    y: { label: "right and certified, %", from: 0, to: 105 },
+    series: [
+      {
+        name: "certified",
+        tone: "generated",
+        points: curve.map(({ radius, accuracy }) => ({
+          x: radius,
+          y: 100 * accuracy.accuracy,
+          low: 100 * accuracy.interval[0],
+          high: 100 * accuracy.interval[1],
+        })),
+      },
+    ],
+  });
+  if (!chart) return NOTHING;
+  return html`<figure><h3>Certified accuracy</h3>${chart}<figcaption>Share of ${formatCount(total)} samples on which the smoothed model (noise of standard deviation ${formatNumber(sigma)}, ${formatCount(estimate)} draws) is right and no change within the radius can alter its answer; each certificate is wrong with a probability of at most ${alpha}. It abstained on ${cite(doc, "/certification/abstained", count)}; plain predictions of the smoothed model are right on ${cite(doc, "/certification/predicted/accuracy", inPercent)} %. With so many draws no radius above ${formatNumber(radiusCap)} can be certified. A guarantee, unlike the figures under attack.</figcaption></figure>`;
+}
+
+const MARKS: Readonly<Record<RobustCheck["verdict"], string>> = {
+  pass: "pass",
+  suspicious: "suspicious",
+  "not applicable": "not applicable",
+};
+
+function checklistTable({ checklist }: Robustness, doc: Doc): Html {
+  if (!checklist) return NOTHING;
+  const suspicious = checklist.checks.filter(({ verdict }) => verdict === "suspicious");
+  const verdict =
+    suspicious.length === 0
+      ? "No sign of gradient masking was found. That is no proof that there is none."
+      : `${suspicious.length} ${suspicious.length === 1 ? "check is" : "checks are"} suspicious: the figures under attack must not be relied upon until somebody has found out why.`;
+  return html`<h3>Is the attack or the model what holds?</h3><p>${verdict}</p>
+<div class="scroll" role="group" tabindex="0" aria-label="Checklist of ${doc.run}"><table class="checks"><caption>Checklist against gradient masking, on ${formatCount(checklist.numCorrect)} samples</caption><thead><tr><th scope="col">What should hold</th><th scope="col">Verdict</th><th scope="col">Figures</th></tr></thead>
+<tbody>${checklist.checks.map(
+    (
+      { title, verdict: mark, figures },
+      i,
+    ) => html`<tr data-run="${doc.run}" data-source="${sourceOf(doc, `/checklist/checks/${i}`)}"><th scope="row">${title}</th><td><span class="mark ${mark === "pass" ? "good" : mark === "suspicious" ? "weak" : "note"}">${MARKS[mark]}</span></td><td>${figures}</td></tr>
+`,
+  )}</tbody></table></div>`;
+}
+
+function sensitivityLine({ sensitivity }: Robustness, doc: Doc): Html {
+  if (!sensitivity) return NOTHING;
+  const at = (pointer: string): Html => cite(doc, `/sensitivity/${pointer}`, formatNumber);
+  return html`<p class="note">Within the budget an attack of ${sensitivity.steps} steps moved the logits by ${at("logits/median")} (median; at most ${at("logits/max")}) and the energy by ${at("energy/median")} (at most ${at("energy/max")}), on ${cite(doc, "/sensitivity/total", count)} samples. The local Lipschitz quotient reached ${at("lipschitz/max")}. These are lower bounds: a better attack may find more.</p>`;
+}
