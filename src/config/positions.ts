@@ -1,8 +1,9 @@
 /**
  * A YAML text as a layer of settings: the plain tree, and line and column of every key and value. Broken YAML and keys
- * written twice are errors with their position.
+ * written twice are errors with their position. A text may come from anywhere: its size and depth are limited, and aliases that
+ * would unfold to more than a person writes are refused.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import { IsoergError } from "../util/error.js";
 import { type Layer, type Origin, type Path, pathKey } from "./layers.js";
 
@@ -11,6 +12,8 @@ import { type Layer, type Origin, type Path, pathKey } from "./layers.js";
  * @throws IsoergError CONFIG for text that is not YAML, or whose top is not a mapping.
  */
 export function parseYamlLayer(text: string, file: string): Layer {
+  const tooMuch = tooMuchOf(text);
+  if (tooMuch !== undefined) throw new IsoergError("CONFIG", `${file}: ${tooMuch}`, { hint: "settings are a few pages of YAML" });
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const at = (offset: number): Origin => {
@@ -43,6 +46,33 @@ export function parseYamlLayer(text: string, file: string): Layer {
     }
   };
   visit(document.contents, []);
-  const tree: unknown = document.toJS() ?? {};
-  return { tree, keys, values };
+  return { tree: plainTree(document, file), keys, values };
+}
+
+const MAX_TEXT_BYTES = 2 ** 20;
+const MAX_DEPTH = 64;
+
+/** What would cost the parser more than settings are worth. Brackets are counted without regard to quotes: 64 are enough for either. */
+function tooMuchOf(text: string): string | undefined {
+  if (text.length > MAX_TEXT_BYTES) return `${text.length} characters are too many`;
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (character === "[" || character === "{") depth++;
+    else if (character === "]" || character === "}") depth = Math.max(0, depth - 1);
+    if (depth > MAX_DEPTH) return `brackets stand more than ${MAX_DEPTH} deep`;
+  }
+  // "- - - -" and "? ? ? ?" open a level a word, all in one line; indentation opens at most one a line.
+  if (/(?:[-?:]\s+){65}/.test(text)) return `lists stand more than ${MAX_DEPTH} deep`;
+  return undefined;
+}
+
+/** @throws IsoergError CONFIG for aliases that name nothing, or unfold to too much. */
+function plainTree(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 }) ?? {};
+  } catch (cause) {
+    if (!(cause instanceof Error)) throw cause;
+    throw new IsoergError("CONFIG", `${file}: ${cause.message}`, { hint: "the file must be YAML", cause });
+  }
 }

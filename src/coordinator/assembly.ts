@@ -24,7 +24,7 @@ export class StateAssembly {
 
   /** @throws IsoergError PROTOCOL for a piece that contradicts an earlier one or its own shape. */
   add(block: StateBlock): void {
-    const file = this.#files[block.file as CheckpointFile];
+    const file = Object.hasOwn(this.#files, block.file) ? this.#files[block.file as CheckpointFile] : undefined;
     const where = `state of step ${block.step} from rank ${block.rank}: ${block.file}/${block.tensor}`;
     if (file === undefined) throw refused(where, "there is no such file in a checkpoint");
     const tensor = file.get(block.tensor) ?? begin(block, where);
@@ -59,7 +59,7 @@ export class StateAssembly {
 }
 
 function begin(block: StateBlock, where: string): Building {
-  if (!(block.dtype in ARRAYS)) throw refused(where, `dtype ${block.dtype} is not one of ${Object.keys(ARRAYS).join(", ")}`);
+  if (!Object.hasOwn(ARRAYS, block.dtype)) throw refused(where, `dtype ${block.dtype} is not one of ${Object.keys(ARRAYS).join(", ")}`);
   const dtype = block.dtype as Dtype;
   const sizeBytes = block.shape.reduce((product, size) => product * size, ARRAYS[dtype].BYTES_PER_ELEMENT);
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes > 2 ** 33) throw refused(where, `a tensor of ${sizeBytes} bytes`);

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import type { Adjustment } from "../config/adjustment.js";
 import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
+import { complaintAbout } from "./journal-schema.js";
 import type { SlowWorker } from "./speeds.js";
 
 export type JournalEntry =
@@ -184,8 +185,9 @@ export async function readJournal(runFolder: string): Promise<{ lines: JournalLi
       numTorn++;
       continue;
     }
-    if (typeof value !== "object" || value === null || !("event" in value) || typeof value.event !== "string") {
-      throw new IsoergError("DATA", `${path}:${index + 1} is not a journal entry`, {
+    const complaint = complaintAbout(value);
+    if (complaint !== undefined) {
+      throw new IsoergError("DATA", `${path}:${index + 1} is not a journal entry: ${complaint}`, {
         hint: "The journal is written by the coordinator only; restore it from a copy.",
       });
     }

@@ -15,6 +15,9 @@ export const MANIFEST_VERSION = 1;
 /** A record begins with its class as a little-endian uint16; the pixels follow. */
 export const LABEL_BYTES = 2;
 
+/** Values of one sample; also a bound for what is reserved before a sample is there. */
+const MAX_PIXELS = 2 ** 28;
+
 export const SPLITS = ["train", "test"] as const;
 export type Split = (typeof SPLITS)[number];
 
@@ -51,6 +54,10 @@ const manifestSchema = z
   .superRefine((manifest, context) => {
     const bytes = recordBytes(manifest.shape);
     const wrong = (path: (string | number)[], message: string): void => context.addIssue({ code: "custom", path, message });
+    if (bytes > MAX_PIXELS) wrong(["shape"], `samples of ${bytes} bytes are too large`);
+    const { lowHeight, lowWidth } = manifest.classGaussians;
+    if (lowHeight > manifest.shape.height || lowWidth > manifest.shape.width)
+      wrong(["classGaussians"], "its block is larger than an image");
     for (const name of SPLITS) {
       const split = manifest.splits[name];
       const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);

@@ -48,7 +48,15 @@ export function openStudy(folder: string, begun: { sweep: string; digest: string
   const path = join(folder, "study.jsonl");
   const lines = readLines(path);
   const jobs: Job[] = [];
-  for (const line of lines) apply(jobs, line);
+  for (const line of lines) {
+    const contradiction = contradictionOf(jobs, line);
+    if (contradiction !== undefined) {
+      throw new IsoergError("DATA", `${path} contradicts itself: ${contradiction}`, {
+        hint: "the file is written by isoerg sweep only; restore it from a copy",
+      });
+    }
+    apply(jobs, line);
+  }
   const [head] = lines;
   if (head && (head.event !== "study" || head.digest !== begun.digest)) {
     throw new IsoergError("CONFIG", `${folder} holds a study of another sweep`, {
@@ -74,6 +82,13 @@ export function openStudy(folder: string, begun: { sweep: string; digest: string
     },
     close: () => closeSync(file),
   };
+}
+
+/** Why a line can't follow those before it: one was lost, doubled or altered. */
+function contradictionOf(jobs: readonly Job[], line: Line): string | undefined {
+  if (line.event === "job" && line.index !== jobs.length) return `job ${line.index} stands where job ${jobs.length} is due`;
+  if (line.event === "result" && jobs[line.index] === undefined) return `a result of job ${line.index}, which was never decided`;
+  return undefined;
 }
 
 function apply(jobs: Job[], line: Line): void {

@@ -70,11 +70,19 @@ function inward(raw: Raw): Raw {
     if (COUNTS.has(name)) fields[name] = safeInteger(name, value);
     else if (name === "shape") fields[name] = (value as string[]).map((size) => safeInteger(name, size));
     else if (name === "checksum") fields[name] = BigInt(value as string);
-    else if (prefix !== undefined) fields[name] = String(value).slice(prefix.length).toLowerCase().replaceAll("_", "-");
+    else if (prefix !== undefined) fields[name] = enumWord(name, value, prefix);
     else if (Array.isArray(value) && typeof value[0] === "object") fields[name] = value.map((item) => inward(item as Raw));
     else fields[name] = value;
   }
   return fields;
+}
+
+/** A number that no name of the enum has comes as that number. */
+function enumWord(name: string, value: unknown, prefix: string): string {
+  if (typeof value === "string" && value.startsWith(prefix)) return value.slice(prefix.length).toLowerCase().replaceAll("_", "-");
+  throw new IsoergError("PROTOCOL", `a message came with ${name} = ${String(value)}, which is unknown here`, {
+    hint: "Coordinator and workers must be of the same version.",
+  });
 }
 
 function safeInteger(name: string, value: unknown): number {

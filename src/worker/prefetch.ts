@@ -26,6 +26,8 @@ interface Filling {
   filled: number;
 }
 
+/** Of a slice; larger ones are not believed before they are there. */
+const MAX_SLICE_BYTES = 2 ** 32;
 /** Slices that wait at most. */
 const AHEAD = 4;
 
@@ -83,6 +85,11 @@ export class Prefetch {
         `samples of step ${block.step}, position ${block.position} came where step ${slice.step} was being filled`,
       );
     }
+    const { ids, labels, images } = block;
+    if ((labels.length !== n && labels.length !== 2 * n) || images.length * slice.ids.length !== slice.images.length * n) {
+      const what = `${ids.length} ids with ${labels.length} bytes of labels and ${images.length} of images`;
+      throw new IsoergError("PROTOCOL", `${what} came for step ${block.step}, of ${slice.ids.length} samples and ${slice.images.length} bytes`);
+    }
     slice.ids.set(block.ids, filling.filled);
     decodeLabels(block, slice.labels.subarray(filling.filled));
     slice.images.set(block.images, n === 0 ? 0 : filling.filled * (block.images.length / n));
@@ -99,6 +106,9 @@ export class Prefetch {
   #begin(block: SampleBlock): Filling {
     const n = block.sliceTo - block.sliceFrom;
     const imageBytes = block.ids.length === 0 ? 0 : (n / block.ids.length) * block.images.length;
+    if (n < 0 || !Number.isInteger(imageBytes) || 8 * n + imageBytes > MAX_SLICE_BYTES) {
+      throw new IsoergError("PROTOCOL", `a slice of positions ${block.sliceFrom} to ${block.sliceTo}, ${imageBytes} bytes of images, came`);
+    }
     // Ids, labels and images in one piece of shared memory.
     const memory = this.#memory(8 * n + imageBytes);
     const slice = {

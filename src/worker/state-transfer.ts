@@ -91,6 +91,9 @@ function finishPart(key: string, { part, bytes, perRow, covered }: Receiving): S
   });
 }
 
+/** Of one tensor; larger ones are not believed before they are there. */
+const MAX_TENSOR_BYTES = 2 ** 33;
+
 const ARRAYS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const;
 
 function beginPart(block: StateBlock, positions: Range): Receiving {
@@ -103,7 +106,9 @@ function beginPart(block: StateBlock, positions: Range): Receiving {
   const numRows = shape[0] ?? 1;
   const rows =
     file === "buffer" ? { from: Math.min(positions.from, numRows), to: Math.min(positions.to, numRows) } : { from: 0, to: numRows };
-  const data = new HostArray((perRow * (rows.to - rows.from)) / HostArray.BYTES_PER_ELEMENT);
+  const sizeBytes = perRow * (rows.to - rows.from);
+  if (!(sizeBytes <= MAX_TENSOR_BYTES)) throw new IsoergError("PROTOCOL", `a tensor ${file}/${tensor} of ${sizeBytes} bytes came`);
+  const data = new HostArray(sizeBytes / HostArray.BYTES_PER_ELEMENT);
   const part: StatePart = { file, tensor, dtype, shape, row: rows.from, data };
   return { part, bytes: new Uint8Array(data.buffer), begin: perRow * rows.from, perRow, covered: [] };
 }

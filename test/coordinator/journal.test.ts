@@ -76,8 +76,10 @@ describe("the journal", () => {
 
   test("none is an empty one; what is no entry is named by line", async () => {
     expect(await readJournal(folder)).toEqual({ lines: [], numTorn: 0 });
-    await writeFile(join(folder, "journal.jsonl"), '{"event":"start"}\n[1]\n');
+    await writeFile(join(folder, "journal.jsonl"), '{"event":"of a later version"}\n[1]\n');
     await expect(readJournal(folder)).rejects.toThrow(/journal\.jsonl:2 is not a journal entry/);
+    await writeFile(join(folder, "journal.jsonl"), '{"event":"retry","generation":1,"step":-1,"reason":""}\n');
+    await expect(readJournal(folder)).rejects.toThrow(/journal\.jsonl:1 is not a journal entry: retry: step/);
   });
 });
 

@@ -44,7 +44,7 @@ export function loadStateHandler(store: CheckpointStore): handleServerStreamingC
     const send = async (): Promise<void> => {
       const checkpoint = await load(call.request.step);
       for (const file of call.request.files) {
-        const tensors = checkpoint.files[file as CheckpointFile];
+        const tensors = Object.hasOwn(checkpoint.files, file) ? checkpoint.files[file as CheckpointFile] : undefined;
         if (tensors === undefined) throw new IsoergError("PROTOCOL", `a checkpoint has no file '${file}'`);
         for (const [tensor, { dtype, shape, data }] of tensors) {
           const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
