@@ -82,7 +82,7 @@ const fromWorker: readonly FromWorker[] = [
 ];
 
 const toWorker: readonly ToWorker[] = [
-  { kind: "welcome", runId: "r", configJson: "{}", manifestJson: "{}", heartbeatMs: 500, term: 2 },
+  { kind: "welcome", runId: "r", configJson: "{}", manifestJson: "{}", heartbeatMs: 500, term: 2, numChains: 64 },
   {
     kind: "generation",
     generation: 1,
