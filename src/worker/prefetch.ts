@@ -88,7 +88,10 @@ export class Prefetch {
     const { ids, labels, images } = block;
     if ((labels.length !== n && labels.length !== 2 * n) || images.length * slice.ids.length !== slice.images.length * n) {
       const what = `${ids.length} ids with ${labels.length} bytes of labels and ${images.length} of images`;
-      throw new IsoergError("PROTOCOL", `${what} came for step ${block.step}, of ${slice.ids.length} samples and ${slice.images.length} bytes`);
+      throw new IsoergError(
+        "PROTOCOL",
+        `${what} came for step ${block.step}, of ${slice.ids.length} samples and ${slice.images.length} bytes`,
+      );
     }
     slice.ids.set(block.ids, filling.filled);
     decodeLabels(block, slice.labels.subarray(filling.filled));
