@@ -3,7 +3,6 @@
  * condemned; a line that was altered is named as such rather than believed. Fields that this version doesn't know are kept.
  */
 import { z } from "zod";
-import type { JournalEntry } from "./journal.js";
 
 const count = z.int().nonnegative();
 const text = z.string();
@@ -16,8 +15,8 @@ const adjustment = z.looseObject({
   energyL2: z.number(),
 });
 
-/** By event: the compiler asks for a row here for each that is added. */
-const schemas = {
+/** By event. */
+export const eventSchemas = {
   start: z.looseObject({ runId: text, config: text, dataset: text, numSteps: count, step: count, term: count.optional(), reason: text }),
   join: z.looseObject({ worker: text, incarnation: text, engine: text }),
   leave: z.looseObject({ worker: text, incarnation: text, reason: text }),
@@ -52,13 +51,12 @@ const schemas = {
   checkpointDeleted: z.looseObject({ step: count, reason: text }),
   alarm: z.looseObject({ step: count, rule: text, reason: text, restoredStep: count, adjustment }),
   end: z.looseObject({ outcome: z.enum(["finished", "asked", "failed"]), step: count, code: text.optional(), reason: text }),
-} satisfies Readonly<Record<JournalEntry["event"], z.ZodType>>;
-
-const schemaOf: ReadonlyMap<string, z.ZodType> = new Map(Object.entries(schemas));
+};
 
 /** What is wrong with a line, or undefined. An event that only a later version knows is none of this one's business. */
-export function complaintAbout(value: unknown): string | undefined {
+export function complaintAbout(value: unknown, schemas: Readonly<Record<string, z.ZodType>>): string | undefined {
   if (typeof value !== "object" || value === null || !("event" in value) || typeof value.event !== "string") return "it names no event";
-  const issue = schemaOf.get(value.event)?.safeParse(value).error?.issues[0];
+  const schema = Object.hasOwn(schemas, value.event) ? schemas[value.event] : undefined;
+  const issue = schema?.safeParse(value).error?.issues[0];
   return issue && `${value.event}: ${issue.path.join(".") || "the whole"}: ${issue.message}`;
 }

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import type { Adjustment } from "../config/adjustment.js";
 import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
-import { complaintAbout } from "./journal-schema.js";
+import { complaintAbout, eventSchemas } from "./journal-schema.js";
 import type { SlowWorker } from "./speeds.js";
 
 export type JournalEntry =
@@ -185,7 +185,8 @@ export async function readJournal(runFolder: string): Promise<{ lines: JournalLi
       numTorn++;
       continue;
     }
-    const complaint = complaintAbout(value);
+    // The compiler asks for a schema of each event that is added.
+    const complaint = complaintAbout(value, eventSchemas satisfies Readonly<Record<JournalEntry["event"], unknown>>);
     if (complaint !== undefined) {
       throw new IsoergError("DATA", `${path}:${index + 1} is not a journal entry: ${complaint}`, {
         hint: "The journal is written by the coordinator only; restore it from a copy.",
