@@ -84,6 +84,11 @@ const verbs: readonly Verb[] = [
     load: async () => (await import("./cli/sweep.js")).sweepCommand(),
   },
   {
+    name: "k8s",
+    summary: "a run as Kubernetes objects",
+    load: async () => (await import("./cli/k8s.js")).k8sCommand(),
+  },
+  {
     name: "bench",
     summary: "measure this machine: the training step, the all-reduce",
     load: async () => (await import("./cli/bench.js")).benchCommand(),

@@ -16,7 +16,7 @@ export const layers = [
   ["model", "sampler", "attack", "objective", "optimizer"],
   ["train"],
   ["worker", "coordinator"],
-  ["evaluate", "report", "sweep", "dashboard"],
+  ["evaluate", "report", "sweep", "dashboard", "k8s"],
   ["cli"],
 ];
 

@@ -1,0 +1,45 @@
+/** Objects to look at: quickstart's, rendered with options, and the pods among them. */
+import type { V1Container, V1PodTemplateSpec } from "@kubernetes/client-node";
+import { loadConfig } from "../../src/config/load.js";
+import type { Config } from "../../src/config/schema.js";
+import { type Manifest, renderObjects } from "../../src/k8s/objects.js";
+import { type K8sOptions, k8sOptions } from "../../src/k8s/options.js";
+
+export const quickstart: Config = loadConfig({ source: "quickstart", env: {} }).config;
+
+export function options(over: Partial<K8sOptions> = {}): K8sOptions {
+  return k8sOptions({ name: "quickstart", ...over });
+}
+
+export function rendered(over: Partial<K8sOptions> = {}): readonly Manifest[] {
+  return renderObjects(quickstart, options(over));
+}
+
+export interface Pod {
+  /** Path of kinds and names down to it. */
+  readonly of: string;
+  readonly template: V1PodTemplateSpec;
+}
+
+/** Every pod template in a tree of objects, however deep: in Jobs, in JobSets, in training runtimes. */
+export function podsOf(objects: readonly unknown[], path = ""): readonly Pod[] {
+  return objects.flatMap((object): readonly Pod[] => {
+    if (typeof object !== "object" || object === null) return [];
+    const { kind, name, metadata } = object as { kind?: string; name?: string; metadata?: { name?: string } };
+    const at = [path, kind, metadata?.name ?? name].filter((part) => part !== undefined && part !== "").join(" ");
+    if (isPodTemplate(object)) return [{ of: path, template: object }];
+    return podsOf(
+      Object.values(object).flatMap((value) => (Array.isArray(value) ? value : [value])),
+      at,
+    );
+  });
+}
+
+export function containersOf({ template }: Pod): readonly V1Container[] {
+  return [...(template.spec?.initContainers ?? []), ...(template.spec?.containers ?? [])];
+}
+
+function isPodTemplate(object: object): object is V1PodTemplateSpec {
+  const { spec } = object as { spec?: { containers?: unknown } };
+  return Array.isArray(spec?.containers);
+}
