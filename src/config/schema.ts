@@ -61,6 +61,20 @@ export const configSchema = z
     if (term === undefined || precision.update === "fp32") return;
     const message = `objective.${term} takes the difference of two close passes, which only fp32 resolves`;
     context.addIssue({ code: "custom", path: ["precision", "update"], message });
+  })
+  .superRefine(({ data, memory, model }, context) => {
+    if (!("norm" in model) || model.norm.kind !== "ghost-batch") return;
+    const { groupSize } = model.norm;
+    const counts = [
+      [["data", "batchSize"], data.batchSize],
+      [["memory", "microBatch"], memory.microBatch],
+    ] as const;
+    for (const [path, count] of counts) {
+      if (count === null || count % groupSize === 0) continue;
+      const near = Math.max(1, Math.round(count / groupSize)) * groupSize;
+      const message = `${path.join(".")} is ${count}, which is no multiple of the norm's groups of ${groupSize} samples; take ${near}, or another model.norm.groupSize`;
+      context.addIssue({ code: "custom", path: [...path], message });
+    }
   });
 
 export type Config = z.infer<typeof configSchema>;

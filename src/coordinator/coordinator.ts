@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { EventEmitter } from "node:events";
 import type { Logger } from "pino";
 import type { CheckpointStore } from "../checkpoint/store.js";
+import { groupSizeOf } from "../config/group-size.js";
 import type { Config } from "../config/schema.js";
 import { createPlan, numSteps as stepsOf } from "../data/plan.js";
 import type { SampleSource } from "../data/samples.js";
@@ -186,6 +187,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     plan: createPlan(planOptions),
     numSteps,
     numChains,
+    groupSize: groupSizeOf(config.model),
     membership: {
       expectedWorkers: options.workers,
       minWorkers: options.minWorkers ?? 1,
@@ -235,7 +237,13 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       term,
       numChains,
     },
-    samples: { source, plan: createPlan(planOptions), numSteps, sliceWeights: (generation) => run.sliceWeights(generation) },
+    samples: {
+      source,
+      plan: createPlan(planOptions),
+      numSteps,
+      groupSize: groupSizeOf(config.model),
+      sliceWeights: (generation) => run.sliceWeights(generation),
+    },
     files: options.files ?? {},
     store: options.store,
   }).catch(async (error: unknown) => {

@@ -52,6 +52,8 @@ export interface Beginning {
   readonly plan: RestorePlan;
   readonly checkpointStep: number | null;
   readonly numChains: number;
+  /** Of chains that slices don't part. */
+  readonly groupSize: number;
   /** Everyone with a session who holds the state that the generation begins with, members or not. */
   readonly givers: readonly Place[];
   readonly adjustment: Adjustment;
@@ -90,12 +92,12 @@ export function generationMessages(beginning: Beginning): GenerationMessage[] {
 }
 
 /** Whether some member lacks a chain of its positions, as far as is known. */
-export function chainsMove({ generation, plan, numChains, givers }: Beginning): boolean {
+export function chainsMove({ generation, plan, numChains, groupSize, givers }: Beginning): boolean {
   if (numChains === 0) return false;
   const placeOf = new Map(givers.map((giver) => [giver.incarnation, giver]));
   return generation.members.some((incarnation, rank) => {
     const rows = plan.holders.includes(incarnation) ? placeOf.get(incarnation)?.rows : null;
-    const wanted = slice(numChains, rank, generation.weights);
+    const wanted = slice(numChains, rank, generation.weights, groupSize);
     return wanted.to > wanted.from && (!rows || wanted.from < rows.from || wanted.to > rows.to);
   });
 }

@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly plan: Plan;
   readonly numSteps: number;
   readonly numChains: number;
+  /** Of samples that slices don't part. Default 1. */
+  readonly groupSize?: number;
   readonly membership: MembershipOptions;
   readonly commit: CommitOptions;
   readonly hang: HangOptions;

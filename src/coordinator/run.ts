@@ -64,7 +64,7 @@ export class Run {
     this.#step = start.step;
     this.#lineage = start.lineage;
     this.#sessions = new Sessions(start);
-    this.#speeds = new Speeds(options.slices);
+    this.#speeds = new Speeds(options.slices, options.groupSize);
     this.#checkpoints = new Checkpoints({
       store,
       describeState,
@@ -420,7 +420,7 @@ export class Run {
   }
 
   #begin(candidates: readonly string[], why: string, purpose: "train" | Closing = "train"): void {
-    const { numChains, numSteps, onEvent, now } = this.#options;
+    const { numChains, groupSize = 1, numSteps, onEvent, now } = this.#options;
     const [plan, how] = decideRestore({
       step: this.#step,
       members: candidates,
@@ -448,7 +448,15 @@ export class Run {
     this.#figures.restart();
     onEvent({ kind: "generation", generation: generation.number, step, workers, reason });
     const adjustment = this.#options.guard?.adjustment ?? NO_ADJUSTMENT;
-    const messages = generationMessages({ generation, plan, checkpointStep: this.#checkpoints.lastStep, numChains, givers, adjustment });
+    const messages = generationMessages({
+      generation,
+      plan,
+      checkpointStep: this.#checkpoints.lastStep,
+      numChains,
+      groupSize,
+      givers,
+      adjustment,
+    });
     for (const message of messages) {
       const worker = this.#roster.get(candidates[message.rank] ?? "");
       if (!worker) continue;
@@ -488,7 +496,7 @@ export class Run {
     if (this.#stage.kind !== "forming" || rank === undefined || this.#generation === null) return;
     const { number, members, weights } = this.#generation;
     worker.holds = { generation: number, step: this.#step };
-    worker.rows = slice(this.#options.numChains, rank, weights);
+    worker.rows = slice(this.#options.numChains, rank, weights, this.#options.groupSize);
     this.#stage.ready.set(rank, message);
     if (this.#stage.ready.size < members.length) return;
     this.#accountForChains(number, [...this.#stage.ready.values()]);

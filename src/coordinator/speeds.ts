@@ -38,13 +38,16 @@ const MIN_GAIN = 0.1;
 
 export class Speeds {
   readonly #slices: Slices;
+  readonly #groupSize: number;
   readonly #speeds = new Map<string, Speed>();
   #steps = 0;
   #namedAt = 0;
   #weighedAt = 0;
 
-  constructor(slices: Slices) {
+  /** @param groupSize of samples that slices don't part */
+  constructor(slices: Slices, groupSize = 1) {
     this.#slices = slices;
+    this.#groupSize = groupSize;
   }
 
   /** Takes a committed step in. @returns each rank's own time in ms */
@@ -57,7 +60,7 @@ export class Speeds {
     this.#steps++;
     return members.map((incarnation, rank) => {
       const ownMs = Object.entries(phasesMs[rank] ?? {}).reduce((sum, [phase, ms]) => sum + (OWN.has(phase) ? ms : 0), 0);
-      const { from, to } = slice(batchSize, rank, weights);
+      const { from, to } = slice(batchSize, rank, weights, this.#groupSize);
       const speed = this.#speeds.get(incarnation) ?? { ownMs, msPerSample: 0, numSteps: 0 };
       const share = speed.numSteps < 1 / SMOOTHING ? 1 / (speed.numSteps + 1) : SMOOTHING; // a plain mean at first
       speed.ownMs += share * (ownMs - speed.ownMs);

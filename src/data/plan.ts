@@ -30,9 +30,9 @@ export interface Batch {
 
 /**
  * Cuts positions 0..total-1 into one contiguous range for each weight, in proportion to it, and returns that of `rank`.
- * The ranges cover every position once. A range may be empty.
+ * The ranges cover every position once. A range may be empty. Cuts fall between groups of `groupSize` positions.
  */
-export function slice(total: number, rank: number, weights: readonly number[]): Range {
+export function slice(total: number, rank: number, weights: readonly number[], groupSize = 1): Range {
   invariant(rank >= 0 && rank < weights.length, `rank ${rank} of ${weights.length}`);
   // Summed in one order, so that a range's end is the next one's beginning and the last range's end is `total` exactly.
   let before = 0;
@@ -45,7 +45,9 @@ export function slice(total: number, rank: number, weights: readonly number[]): 
     sum += weight;
   }
   invariant(sum > 0, "all weights are zero");
-  return { from: Math.round((total * before) / sum), to: Math.round((total * through) / sum) };
+  const groups = Math.ceil(total / groupSize);
+  const cut = (share: number): number => Math.min(total, groupSize * Math.round((groups * share) / sum));
+  return { from: cut(before), to: cut(through) };
 }
 
 /** Steps in which each sample takes part once. */

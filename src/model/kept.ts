@@ -4,6 +4,7 @@
  */
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { invariant } from "../util/error.js";
+import type { PassStatistics } from "./group-statistics.js";
 
 /**
  * `logits`: no way back. `input`: back to the input alone. `update`: back to the parameters. `features`: only the latest of what an
@@ -13,10 +14,13 @@ export type PassPurpose = "logits" | "input" | "update" | "features";
 
 export class Kept {
   readonly purpose: PassPurpose;
+  /** Where this pass takes the statistics of a norm over groups of samples from. */
+  readonly statistics: PassStatistics;
   readonly #stack: Tensor[] = [];
 
-  constructor(purpose: PassPurpose) {
+  constructor(purpose: PassPurpose, statistics: PassStatistics = "running") {
     this.purpose = purpose;
+    this.statistics = statistics;
   }
 
   /** Takes over a tensor that dL/dx needs: kept for any way back, else freed. */

@@ -21,6 +21,8 @@ export interface ParameterSpec {
   readonly name: string;
   readonly shape: Shape;
   readonly decay: boolean;
+  /** See `Parameter`. */
+  readonly statistic?: boolean;
   readonly initial: Initial;
 }
 

@@ -7,6 +7,7 @@
  */
 import type { Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { Precision } from "../engine/ops.js";
+import type { BatchPart, StatisticsPolicy } from "./group-statistics.js";
 import type { LayerMemory } from "./pass-memory.js";
 
 export interface Parameter {
@@ -19,6 +20,11 @@ export interface Parameter {
   readonly size: number;
   /** Whether weight decay applies: weights yes, biases and norms no. */
   readonly decay: boolean;
+  /**
+   * Measured rather than learned: running statistics of a norm. In place of a gradient stands what is to be taken from it, which
+   * adds up over chunks and workers as gradients do; no optimizer touches it.
+   */
+  readonly statistic?: boolean;
 }
 
 /** dL/dlogits [B,K] from logits [B,K], for a loss that is a sum over samples. */
@@ -36,8 +42,11 @@ export interface Model {
   readonly memory: readonly LayerMemory[];
   /** Initial values, a function of the seed alone. */
   initial(seed: bigint): Float32Array;
-  /** Lays the parameters (flat, float32) out for passes in a precision. Dispose the result when they change. */
-  bind(parameters: Tensor1D, precision: Precision): BoundModel;
+  /**
+   * Lays the parameters (flat, float32) out for passes in a precision. Dispose the result when they change.
+   * @param statistics of norms over groups of samples; the running ones in every pass unless given
+   */
+  bind(parameters: Tensor1D, precision: Precision, statistics?: StatisticsPolicy): BoundModel;
 }
 
 /**
@@ -56,8 +65,11 @@ export interface Classifier {
 
 /** Parameters laid out for passes. */
 export interface BoundModel extends Classifier {
-  /** A forward pass that keeps what its backward needs. */
-  forward(x: Tensor4D): Pass;
+  /**
+   * A forward pass that keeps what its backward needs.
+   * @param parts of which x is made, one after the other; for norms over groups of samples. By default one that feeds no running statistics
+   */
+  forward(x: Tensor4D, parts?: readonly BatchPart[]): Pass;
 }
 
 export interface Pass {

@@ -10,6 +10,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Precision } from "../engine/ops.js";
 import { invariant } from "../util/error.js";
 import { GradientSink } from "./gradient-sink.js";
+import { type BatchPart, type PassStatistics, RUNNING, type StatisticsPolicy } from "./group-statistics.js";
 import { initialise } from "./initialise.js";
 import { Kept } from "./kept.js";
 import type { BoundLayer, BoundParameter, LayerBuilder } from "./layer.js";
@@ -37,11 +38,11 @@ export function createNetwork(options: NetworkOptions): Model {
   );
 
   let numParameters = 0;
-  const parameters = body.parameters.map(({ name, shape, decay }): Parameter => {
+  const parameters = body.parameters.map(({ name, shape, decay, statistic = false }): Parameter => {
     const size = shape.reduce((product, length) => product * length, 1);
     const offset = numParameters;
     numParameters += size;
-    return { name, shape, offset, size, decay };
+    return { name, shape, offset, size, decay, ...(statistic && { statistic }) };
   });
 
   function initial(seed: bigint): Float32Array {
@@ -53,7 +54,7 @@ export function createNetwork(options: NetworkOptions): Model {
     return values;
   }
 
-  function bind(values: Tensor1D, wanted: Precision): BoundModel {
+  function bind(values: Tensor1D, wanted: Precision, statistics: StatisticsPolicy = RUNNING): BoundModel {
     const precision = narrowest === "fp32" ? narrowest : wanted;
     invariant(values.size === numParameters, `${values.size} values for a model of ${numParameters} parameters`);
     const bound = parameters.map(({ shape, offset, size }): BoundParameter => {
@@ -62,7 +63,7 @@ export function createNetwork(options: NetworkOptions): Model {
       flat.dispose();
       return { value, offset, size };
     });
-    return new BoundNetwork(new Normalise(input, precision), body.bind(bound, precision), numParameters);
+    return new BoundNetwork({ normalise: new Normalise(input, precision), body: body.bind(bound, precision), numParameters, statistics });
   }
 
   return { parameters, numParameters, inputShape, numClasses, macsPerSample: body.macsPerSample, memory: body.memory ?? [], initial, bind };
@@ -70,20 +71,29 @@ export function createNetwork(options: NetworkOptions): Model {
 
 type ReadyCallback = (from: number, to: number) => void;
 
+interface BoundNetworkOptions {
+  readonly normalise: Normalise;
+  readonly body: BoundLayer;
+  readonly numParameters: number;
+  readonly statistics: StatisticsPolicy;
+}
+
 class BoundNetwork implements BoundModel {
   readonly #normalise: Normalise;
   readonly #body: BoundLayer;
   readonly #numParameters: number;
+  readonly #statistics: StatisticsPolicy;
   readonly #recorded = new RecordedPasses();
 
-  constructor(normalise: Normalise, body: BoundLayer, numParameters: number) {
+  constructor({ normalise, body, numParameters, statistics }: BoundNetworkOptions) {
     this.#normalise = normalise;
     this.#body = body;
     this.#numParameters = numParameters;
+    this.#statistics = statistics;
   }
 
   logits(x: Tensor4D): Tensor2D {
-    return this.#run(x, new Kept("logits"));
+    return this.#run(x, new Kept("logits", this.#inner()));
   }
 
   inputGradient(x: Tensor4D, head: Head): InputGradient {
@@ -91,7 +101,7 @@ class BoundNetwork implements BoundModel {
   }
 
   #inputGradient(x: Tensor4D, head: Head): InputGradient {
-    const kept = new Kept("input");
+    const kept = new Kept("input", this.#inner());
     const logits = this.#run(x, kept);
     const dLogits = tf.tidy(() => head(logits));
     const dNormalised = this.#body.backward(dLogits, kept, { sink: null, input: true });
@@ -105,8 +115,8 @@ class BoundNetwork implements BoundModel {
     return kept.take() as Tensor2D; // every network here ends in a linear head
   }
 
-  forward(x: Tensor4D): Pass {
-    const kept = new Kept("update");
+  forward(x: Tensor4D, parts: readonly BatchPart[] | null = null): Pass {
+    const kept = new Kept("update", this.#statistics.update === "group" ? { parts } : "running");
     const logits = this.#run(x, kept);
     const body = this.#body;
     const numParameters = this.#numParameters;
@@ -140,6 +150,10 @@ class BoundNetwork implements BoundModel {
     this.#recorded.dispose();
     this.#normalise.dispose();
     this.#body.dispose();
+  }
+
+  #inner(): PassStatistics {
+    return this.#statistics.inner === "group" ? { parts: null } : "running";
   }
 
   #run(x: Tensor4D, kept: Kept): Tensor2D {

@@ -26,6 +26,8 @@ export interface Update {
   readonly gradientNorm: number;
   /** How far the training has come, in [0,1]: see `progressOf`. */
   readonly progress: number;
+  /** What is taken from running statistics, 0 elsewhere, whatever the update rule: the gradient is 0 there. */
+  readonly statistics?: Float32Array | null;
 }
 
 export interface Optimizer {
@@ -64,11 +66,15 @@ export function createOptimizer(config: OptimizerConfig, model: Optimized): Opti
   const learningRate = (progress: number): number => config.lr * scheduleFactor(config.schedule, progress);
   return {
     learningRate,
-    apply(parameters, { gradient, gradientNorm, progress }) {
+    apply(parameters, { gradient, gradientNorm, progress, statistics = null }) {
       let direction = tf.tensor1d(gradient);
       const factor = config.clipNorm === null ? 1 : clipFactor(gradientNorm, config.clipNorm);
       if (factor !== 1) direction = freeing(tf.mul(direction, factor), direction);
-      const updated = rule.update(parameters, direction, learningRate(progress));
+      let updated = rule.update(parameters, direction, learningRate(progress));
+      if (statistics) {
+        const moves = tf.tensor1d(statistics);
+        updated = freeing(tf.sub(updated, moves), updated, moves);
+      }
       average?.update({ before: parameters, after: updated, progress, numUpdates: rule.numUpdates });
       return updated;
     },

@@ -9,12 +9,15 @@
  */
 import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
+import { groupSizeOf } from "../config/group-size.js";
+import type { BatchPart } from "../model/group-statistics.js";
 import type { BoundModel, Pass } from "../model/model.js";
 import type { Figures } from "../objective/objective.js";
 import { createView, type View, type ViewName } from "../objective/view.js";
 import type { Range } from "../util/range.js";
 import { energySignals } from "./guard/signals.js";
-import { chunksOf, rows } from "./micro-batch.js";
+import { chunksOfParts, rows } from "./micro-batch.js";
+import { partsOf, pullsOf } from "./statistics.js";
 import type { StepInput } from "./step-input.js";
 import type { StepViews } from "./views/views.js";
 
@@ -30,6 +33,8 @@ export interface DifferentiateOptions {
   readonly target?: GradientTarget;
   /** A view whose samples' gradient dL/dx [n,H,W,C] is wanted as well; the caller disposes it. */
   readonly toInputOf?: ViewName;
+  /** Whether running statistics follow these samples. Default: yes. */
+  readonly movesStatistics?: boolean;
 }
 
 export interface Differentiated {
@@ -45,8 +50,14 @@ export function differentiate(views: StepViews, at: BoundModel, input: StepInput
   const gradient = options.target ?? input.gradient;
   const parts = [...views.samples.values()].map(({ x }) => x);
   const wanted = options.toInputOf === undefined ? null : rangeOf(views, options.toInputOf);
-  const numSamples = parts.reduce((sum, x) => sum + x.shape[0], 0);
-  const chunks = chunksOf(numSamples, input.config.memory.microBatch);
+  const { model, memory } = input.config;
+  const chunks = chunksOfParts(
+    parts.map((x) => x.shape[0]),
+    memory.microBatch,
+    groupSizeOf(model),
+  );
+  const pulls = options.movesStatistics === false ? new Map() : pullsOf(views.samples, model, input.progress);
+  const forward = (range: Range): Pass => forwardRows(at, parts, range, partsOf(views.samples, pulls, range));
   if (chunks.length === 0) {
     const empty = evaluate(views, new Float32Array(0), input);
     gradient.begin(empty.figures);
@@ -61,18 +72,18 @@ export function differentiate(views: StepViews, at: BoundModel, input: StepInput
   };
   let seen: Partial<Record<ViewName, View>>;
   if (chunks.length === 1) {
-    const all = { from: 0, to: numSamples };
-    const pass = forwardRows(at, parts, all);
+    const all = chunks[0] as Range;
+    const pass = forward(all);
     const { figures, dLogits, parts: evaluated } = evaluate(views, logitsOf(pass), input);
     seen = evaluated;
     gradient.begin(figures);
     back(pass, dLogits, all, gradient.values, (from) => gradient.ready(from));
   } else {
-    const { figures, dLogits, parts: evaluated } = evaluate(views, logitsOfChunks(at, parts, chunks, numClasses), input);
+    const { figures, dLogits, parts: evaluated } = evaluate(views, logitsOfChunks(forward, chunks, numClasses), input);
     seen = evaluated;
     gradient.begin(figures);
     accumulate(chunks, gradient, (range, into, ready) => {
-      const pass = forwardRows(at, parts, range);
+      const pass = forward(range);
       back(pass, dLogits.subarray(range.from * numClasses, range.to * numClasses), range, into, ready as (from: number) => void);
     });
   }
@@ -113,10 +124,10 @@ function accumulate(
  * The logits of all chunks [n*K]. By passes of the same kind as those that are differentiated, whose kept activations are
  * freed at once, so that a layer whose forward depends on a pass's purpose gives the logits that its backward belongs to.
  */
-function logitsOfChunks(at: BoundModel, parts: readonly Tensor4D[], chunks: readonly Range[], numClasses: number): Float32Array {
+function logitsOfChunks(forward: (range: Range) => Pass, chunks: readonly Range[], numClasses: number): Float32Array {
   const logits = new Float32Array((chunks.at(-1) as Range).to * numClasses);
   for (const range of chunks) {
-    const pass = forwardRows(at, parts, range);
+    const pass = forward(range);
     logits.set(logitsOf(pass), range.from * numClasses);
     pass.dispose();
     pass.logits.dispose();
@@ -125,7 +136,7 @@ function logitsOfChunks(at: BoundModel, parts: readonly Tensor4D[], chunks: read
 }
 
 /** A pass over rows from..to of the parts, one after the other. */
-function forwardRows(at: BoundModel, parts: readonly Tensor4D[], { from, to }: Range): Pass {
+function forwardRows(at: BoundModel, parts: readonly Tensor4D[], { from, to }: Range, batch: readonly BatchPart[]): Pass {
   const slices: Tensor4D[] = [];
   let begin = 0;
   for (const x of parts) {
@@ -133,10 +144,10 @@ function forwardRows(at: BoundModel, parts: readonly Tensor4D[], { from, to }: R
     if (begin < to && end > from) slices.push(rows(x, { from: Math.max(from, begin) - begin, to: Math.min(to, end) - begin }));
     begin = end;
   }
-  const batch = tf.concat(slices, 0) as Tensor4D;
+  const x = tf.concat(slices, 0) as Tensor4D;
   tf.dispose(slices);
-  const pass = at.forward(batch);
-  batch.dispose();
+  const pass = at.forward(x, batch);
+  x.dispose();
   return pass;
 }
 

@@ -7,6 +7,7 @@
  */
 import type { Figures } from "../objective/objective.js";
 import { invariant } from "../util/error.js";
+import type { Range } from "../util/range.js";
 import type { Link } from "./link.js";
 
 /** Room for the figures of a step. */
@@ -14,20 +15,31 @@ const MAX_FIGURES = 64;
 /** 1 MiB: large enough that a message's cost vanishes, small enough that sums start early. */
 const BUCKET_FLOATS = 256 * 1024;
 
+export interface GradientOptions {
+  /** Sums the figures by themselves, for a network that rounds long vectors. */
+  readonly figuresApart?: boolean;
+  /** Where the model's running statistics stand. */
+  readonly statistics?: readonly Range[];
+}
+
 export class Gradient {
   /** dL/dparameters: this worker's share before the sums, the whole after them. */
   readonly values: Float32Array;
+  /** After the sums: what is to be taken from running statistics, 0 elsewhere; null where the model has none. */
+  readonly statistics: Float32Array | null;
   readonly #link: Link;
   readonly #memory: Float32Array;
   readonly #figuresApart: boolean;
+  readonly #statisticRanges: readonly Range[];
   /** Where the part begins whose sum has been started. */
   #started = 0;
   #keys: readonly string[] = [];
 
-  /** @param figuresApart sums the figures by themselves, for a network that rounds long vectors */
-  constructor(numParameters: number, link: Link, { figuresApart = false }: { figuresApart?: boolean } = {}) {
+  constructor(numParameters: number, link: Link, { figuresApart = false, statistics = [] }: GradientOptions = {}) {
     this.#link = link;
     this.#figuresApart = figuresApart;
+    this.#statisticRanges = statistics;
+    this.statistics = statistics.length === 0 ? null : new Float32Array(numParameters);
     this.#memory = link.allocate(numParameters + MAX_FIGURES);
     this.values = this.#memory.subarray(0, numParameters);
   }
@@ -49,10 +61,14 @@ export class Gradient {
     this.#started = from;
   };
 
-  /** Waits for all sums and returns the figures over the global batch. */
+  /** Waits for all sums, takes the running statistics' part out and returns the figures over the global batch. */
   finish(): Record<string, number> {
     invariant(this.#started === 0, "some gradients were never ready");
     this.#link.finishSums();
+    for (const { from, to } of this.#statisticRanges) {
+      this.statistics?.set(this.values.subarray(from, to), from);
+      this.values.fill(0, from, to);
+    }
     return Object.fromEntries(this.#keys.map((key, i) => [key, this.#memory[this.values.length + i] as number]));
   }
 }

@@ -26,6 +26,8 @@ export interface StepGradient {
   readonly seen: Partial<Record<ViewName, View>>;
   /** Figures of a gradient before the last, over the global batch; they go before those that are still under way. */
   readonly settled: Figures;
+  /** Of running statistics, where a gradient before the last has measured them. */
+  readonly statistics?: Float32Array | null;
 }
 
 export function stepGradient(views: StepViews, input: StepInput): StepGradient {
@@ -46,12 +48,14 @@ function perturbed(views: StepViews, input: StepInput): StepGradient {
   const { gradient, weights, update, progress } = input;
   const seen = differentiate(views, update, input).views;
   const settled = gradient.finish();
+  // At the weights that are kept: those of the perturbed ones are nobody's.
+  const statistics = gradient.statistics?.slice() ?? null;
   const model = weights.perturbed(gradient.values, progress);
   // Not yet perturbed: the first gradient is the last, and its sum is done.
   if (!model) return { seen, settled: {} };
-  differentiate(views, model, input);
+  differentiate(views, model, input, { movesStatistics: false });
   model.dispose();
-  return { seen, settled };
+  return { seen, settled, statistics };
 }
 
 function replayed(views: StepViews, { passes, updates, advance }: Replay, input: StepInput): StepGradient {
@@ -75,7 +79,8 @@ function replayed(views: StepViews, { passes, updates, advance }: Replay, input:
     current = moved;
     if (updates === "each") {
       gradient.finish();
-      model = weights.advance({ gradient: gradient.values, gradientNorm: globalNorm(gradient.values), progress });
+      const { values, statistics } = gradient;
+      model = weights.advance({ gradient: values, gradientNorm: globalNorm(values), progress, statistics });
     }
   }
   current.dispose();

@@ -22,6 +22,7 @@ import { Gradient } from "./gradient.js";
 import { mergeFigures } from "./gradients.js";
 import { type Ballot, CollectiveInterrupted, type Link, type Turn } from "./link.js";
 import { TrainingState } from "./state.js";
+import { checkStatistics, statisticRanges } from "./statistics.js";
 import { computeStep, type StepOutput } from "./step.js";
 
 export interface TrainOptions {
@@ -41,6 +42,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
   const { numClasses } = data;
   const totalSteps = numSteps({ numSamples: data.numSamples, batchSize: config.data.batchSize }, config.epochs);
   const objective = createObjective(config.objective);
+  checkStatistics(config, objective.views);
   const generative = objective.views.has("generated") && config.sampler.chains > 0;
   const sampleSize = shape[0] * shape[1] * shape[2];
   const dataStarts =
@@ -53,7 +55,10 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
       createStart({ kind: config.sampler.start, shape: data.shape, numClasses, ...(gaussians && { stats: gaussians }) }));
   const buffer = start ? new ReplayBuffer({ seed, config: config.sampler, start, shape, numClasses }) : null;
   const state = new TrainingState({ config, model: createModel(config.model, shape, numClasses), buffer, seed: BigInt(config.seed) });
-  const gradient = new Gradient(state.model.numParameters, link, { figuresApart: config.communication.wire === "bf16" });
+  const gradient = new Gradient(state.model.numParameters, link, {
+    figuresApart: config.communication.wire === "bf16",
+    statistics: statisticRanges(state.model),
+  });
   let statistics = link.allocate(64);
 
   /** Sums a few numbers over all workers and waits for them. */
@@ -120,7 +125,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
         clean,
         chains,
         ...(chainSteps !== undefined && { chainSteps }),
-        ...state.bound(),
+        ...state.bound(progress),
         weights: state.weights,
         objective,
         drives: state.drives,
@@ -133,6 +138,8 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
       const figures = mergeFigures(gradient.finish(), output.settled);
       if (chainSteps !== undefined) figures["chain-steps"] = chainSteps;
       gradientNorm = globalNorm(gradient.values);
+      const measured = output.statistics ?? gradient.statistics;
+      if (measured) figures["statistics-move"] = globalNorm(measured);
       const weights = objective.movingWeights(progress, state.drives.factor);
       ballot = judge({ ...figures, ...weights, "gradient-norm": gradientNorm, "learning-rate": state.optimizer.learningRate(progress) });
     } catch (error) {
@@ -143,7 +150,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
     const phasesMs = { wait: turn.dataWaitMs, ...clock.finish(), ...afterBallot };
     const after = createPhaseClock(link.phase);
     after.begin("vote");
-    const update = { gradient: gradient.values, gradientNorm, progress };
+    const update = { gradient: gradient.values, gradientNorm, progress, statistics: output?.statistics ?? gradient.statistics };
     // While the votes are under way the update is computed, and what the next step needs of it. It counts when they agree.
     const verdict = link.vote({ ...ballot, checksum, phasesMs }, () => {
       if (!ballot.ok) return;

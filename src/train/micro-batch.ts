@@ -2,11 +2,10 @@
  * A slice cut into chunks that go through the network one after the other, so that memory is bounded by the chunk.
  *
  * Every sample's result is its own, so cutting changes nothing but the order of sums. The one exception is a norm whose
- * statistics are over groups of samples: chunks must then be made of whole groups, which `checkMicroBatch` asks.
+ * statistics are over groups of samples: chunks are then made of whole groups, and `memory.microBatch` is a multiple of their size.
  */
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import { IsoergError } from "../util/error.js";
 import type { Range } from "../util/range.js";
 
 /** Consecutive ranges of at most `microBatch` (null: all) that cover 0..n. None for n = 0. */
@@ -17,11 +16,18 @@ export function chunksOf(n: number, microBatch: number | null): Range[] {
   return chunks;
 }
 
-/** @throws IsoergError CONFIG unless chunks hold whole groups of a norm that takes its statistics over `groupSize` samples. */
-export function checkMicroBatch(microBatch: number | null, groupSize: number): void {
-  if (microBatch === null || microBatch % groupSize === 0) return;
-  throw new IsoergError("CONFIG", `memory.microBatch is ${microBatch}, which is no multiple of the norm's groups of ${groupSize} samples`, {
-    hint: `take ${Math.max(1, Math.round(microBatch / groupSize)) * groupSize}`,
+/**
+ * Chunks of parts of so many samples, one after the other. They are cut as if they were one, unless a part ends within a group of
+ * samples: then each part is cut by itself, so that no chunk ends within one.
+ */
+export function chunksOfParts(parts: readonly number[], microBatch: number | null, groupSize: number): Range[] {
+  const n = parts.reduce((sum, rows) => sum + rows, 0);
+  if (microBatch === null || parts.every((rows) => rows % groupSize === 0)) return chunksOf(n, microBatch);
+  let begin = 0;
+  return parts.flatMap((rows) => {
+    const own = chunksOf(rows, microBatch).map(({ from, to }) => ({ from: begin + from, to: begin + to }));
+    begin += rows;
+    return own;
   });
 }
 

@@ -7,8 +7,9 @@
 import type { Tensor1D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { StatePart } from "../checkpoint/state-part.js";
-import type { Config } from "../config/schema.js";
+import type { Config, ModelConfig } from "../config/schema.js";
 import { ops } from "../engine/ops.js";
+import type { StatisticsPolicy } from "../model/group-statistics.js";
 import type { BoundModel, Model } from "../model/model.js";
 import { Drives, isDrive } from "../objective/drives.js";
 import { createOptimizer, type Optimizer, type OptimizerSnapshot, type Update } from "../optimizer/optimizer.js";
@@ -17,6 +18,7 @@ import { type Curriculum, createCurriculum, isCurriculumPart } from "../sampler/
 import type { ReplayBuffer } from "../sampler/replay-buffer.js";
 import { checksum } from "../util/checksum.js";
 import { IsoergError } from "../util/error.js";
+import { statisticsPolicy } from "./statistics.js";
 import type { MovableWeights } from "./step-input.js";
 
 export class TrainingState {
@@ -27,6 +29,7 @@ export class TrainingState {
   readonly curriculum: Curriculum | null;
   /** The term weights that measured gaps drive. */
   readonly drives: Drives;
+  readonly #modelConfig: ModelConfig;
   readonly #precision: Config["precision"];
   readonly #perturbation: Config["optimizer"]["perturbation"];
   /** Where a step under way that moved the weights goes back to, should it not commit. */
@@ -35,7 +38,7 @@ export class TrainingState {
   #parameters: Tensor1D;
   /** Of the parameters, once it was asked for. */
   #checksum: bigint | undefined;
-  #bound: { inner: BoundModel; update: BoundModel } | undefined;
+  #bound: { policy: StatisticsPolicy; inner: BoundModel; update: BoundModel } | undefined;
   readonly #host: Float32Array;
 
   constructor(options: { config: Config; model: Model; buffer: ReplayBuffer | null; seed: bigint }) {
@@ -44,6 +47,7 @@ export class TrainingState {
     this.drives = new Drives(options.config.objective);
     this.optimizer = createOptimizer(options.config.optimizer, options.model);
     this.curriculum = options.buffer && createCurriculum(options.config.sampler);
+    this.#modelConfig = options.config.model;
     this.#precision = options.config.precision;
     this.#perturbation = options.config.optimizer.perturbation;
     this.#parameters = tf.tensor1d(options.model.initial(options.seed));
@@ -51,13 +55,16 @@ export class TrainingState {
   }
 
   /** The network laid out for passes, once per update: in the precision of the inner loops and in that of the update. */
-  bound(): { inner: BoundModel; update: BoundModel } {
+  bound(progress: number): { inner: BoundModel; update: BoundModel } {
+    const policy = statisticsPolicy(this.#modelConfig, progress);
+    if (this.#bound?.policy.update !== policy.update) this.#unbind();
     if (!this.#bound) {
-      const update = this.model.bind(this.#parameters, this.#precision.update);
+      const update = this.model.bind(this.#parameters, this.#precision.update, policy);
       const shared = this.#precision.inner === this.#precision.update;
-      this.#bound = { update, inner: shared ? update : this.model.bind(this.#parameters, this.#precision.inner) };
+      this.#bound = { policy, update, inner: shared ? update : this.model.bind(this.#parameters, this.#precision.inner, policy) };
     }
-    return this.#bound;
+    const { inner, update } = this.#bound;
+    return { inner, update };
   }
 
   /**
@@ -88,14 +95,14 @@ export class TrainingState {
       const moved = perturb(this.#host, gradient, this.model.parameters, { perturbation: this.#perturbation, progress });
       if (!moved) return null;
       const parameters = tf.tensor1d(moved);
-      const bound = this.model.bind(parameters, this.#precision.update);
+      const bound = this.model.bind(parameters, this.#precision.update, statisticsPolicy(this.#modelConfig, progress));
       parameters.dispose();
       return bound;
     },
     advance: (update) => {
       this.#before ??= { parameters: this.#parameters.clone(), optimizer: this.optimizer.snapshot() };
       this.#replace(this.optimizer.apply(this.#parameters, update));
-      return this.bound().update;
+      return this.bound(update.progress).update;
     },
   };
 

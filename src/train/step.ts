@@ -18,6 +18,8 @@ export interface StepOutput {
   readonly settled: Figures;
   /** Of the whole global batch, by position: what a curriculum learns from if the step commits; null where there is none. */
   readonly energies: Energies | null;
+  /** What is to be taken from running statistics, where that is not with the gradient under way. */
+  readonly statistics: Float32Array | null;
 }
 
 /** Leaves this worker's share of the gradient and of the figures under way to the sum over all workers. */
@@ -26,11 +28,11 @@ export function computeStep(input: StepInput): StepOutput {
   const chains = (views.samples.get("generated")?.x.dataSync<"float32">() as Float32Array | undefined) ?? null;
 
   input.clock.begin("gradient");
-  const { seen, settled } = stepGradient(views, input);
+  const { seen, settled, statistics = null } = stepGradient(views, input);
   views.dispose();
   const { clean, natural = clean, generated } = seen;
   const energies = natural && generated && input.chainSteps !== undefined ? gatherEnergies(input, natural, generated) : null;
-  return { chains, settled, energies };
+  return { chains, settled, energies, statistics };
 }
 
 /** Every worker's energies at their positions: a sum to which each adds its own. */

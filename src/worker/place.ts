@@ -19,6 +19,8 @@ export interface PlaceOptions {
   /** Of the run, for the ring's frames. */
   readonly runHash: number;
   readonly numChains: number;
+  /** Of chains that slices don't part. */
+  readonly groupSize: number;
   readonly sums: SumsOptions;
 }
 
@@ -37,10 +39,10 @@ export class Place {
   proceed: number | null = null;
   taking: Promise<{ slice: StepSlice } | { error: Error }> | null = null;
 
-  constructor({ client, message, runHash, numChains, sums }: PlaceOptions) {
+  constructor({ client, message, runHash, numChains, groupSize, sums }: PlaceOptions) {
     const { generation, rank, worldSize, sliceWeights, step } = message;
     this.message = message;
-    this.chains = slice(numChains, rank, sliceWeights);
+    this.chains = slice(numChains, rank, sliceWeights, groupSize);
     this.sums = new Sums({ run: runHash, generation, rank, worldSize }, sums);
     this.prefetch = new Prefetch(callServerStream(client, coordination.samples, { generation, rank, fromStep: step }));
   }

@@ -10,6 +10,7 @@
 import { type Client, type ServiceError, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { StatePart } from "../checkpoint/state-part.js";
+import { groupSizeOf } from "../config/group-size.js";
 import type { Config } from "../config/schema.js";
 import type { Ballot, Turn, Verdict } from "../train/link.js";
 import { crc32 } from "../util/crc32.js";
@@ -69,6 +70,7 @@ export class WorkerLink {
   /** The highest that was seen: a coordinator of a lower one has been replaced. */
   #term = 0;
   #numChains = 0;
+  #groupSize = 1;
   #network: Partial<Config["communication"]> = {};
   #place: Place | null = null;
   /** A generation that the training thread has not been told of. */
@@ -350,8 +352,9 @@ export class WorkerLink {
     this.#term = message.term;
     this.#welcome = message;
     this.#options.dialer.succeeded();
-    const config = JSON.parse(message.configJson) as Partial<Pick<Config, "communication">>; // the coordinator's own, checked there
+    const config = JSON.parse(message.configJson) as Partial<Pick<Config, "communication" | "model">>; // the coordinator's own, checked there
     this.#numChains = message.numChains;
+    this.#groupSize = config.model ? groupSizeOf(config.model) : 1;
     this.#network = config.communication ?? {};
     if (this.#retiring !== null) this.retire(this.#retiring);
   }
@@ -364,7 +367,7 @@ export class WorkerLink {
     const runHash = crc32(Buffer.from(this.#welcome?.runId ?? ""));
     const onRefusal = (reason: string): void => this.#log.warn({ generation, reason }, "memory is not shared inside this host");
     const sums = { shared: this.#options.shared ?? null, network: this.#network, onRefusal };
-    const place = new Place({ client: this.#client, message, runHash, numChains: this.#numChains, sums });
+    const place = new Place({ client: this.#client, message, runHash, numChains: this.#numChains, groupSize: this.#groupSize, sums });
     this.#place = place;
     this.#pending = place;
     this.#saveTurn = false;

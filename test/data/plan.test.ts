@@ -129,6 +129,23 @@ describe("slice", () => {
     );
   });
 
+  it("cuts between groups only, in proportion as far as they allow", () => {
+    fc.assert(
+      fc.property(fc.nat(2000), fc.integer({ min: 1, max: 64 }), anyWeights, (total, groupSize, weights) => {
+        const sum = weights.reduce((a, b) => a + b, 0);
+        let next = 0;
+        for (const [rank, weight] of weights.entries()) {
+          const { from, to } = slice(total, rank, weights, groupSize);
+          expect(from).toBe(next);
+          expect(to === total || to % groupSize === 0).toBe(true);
+          expect(Math.abs(to - from - (total * weight) / sum)).toBeLessThanOrEqual(2 * groupSize + 1e-6);
+          next = to;
+        }
+        expect(next).toBe(total);
+      }),
+    );
+  });
+
   it("may be empty, and is the whole for one rank", () => {
     expect([0, 1, 2].map((rank) => slice(2, rank, [1, 1, 1]))).toEqual([
       { from: 0, to: 1 },

@@ -44,10 +44,11 @@ export interface Cut {
   readonly to: number;
 }
 
-/** A solo link that hands out a part of each batch and of the chains. The training loop swallows errors, so an unknown sum ends it here. */
-export function cutLink(options: SoloOptions, cut: Cut, sum: Sum): Link {
+/** A solo link that hands out a part of each batch and of the chains, made of whole groups of samples. The training loop swallows errors, so an unknown sum ends it here. */
+export function cutLink(options: SoloOptions, cut: Cut, sum: Sum, groupSize = 1): Link {
   const solo = createSoloLink(options);
-  const part = (count: number) => ({ from: Math.round(cut.from * count), to: Math.round(cut.to * count) });
+  const at = (share: number, count: number) => Math.min(count, groupSize * Math.round(share * Math.ceil(count / groupSize)));
+  const part = (count: number) => ({ from: at(cut.from, count), to: at(cut.to, count) });
   let unknown: UnknownYet | undefined;
   return {
     ...solo,

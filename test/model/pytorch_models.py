@@ -43,9 +43,11 @@ def activate(x, a):
 
 
 class Network:
-    def __init__(self, config, parameters, full, inner):
+    def __init__(self, config, parameters, full, inner, groups=None):
         self.config = config
         self.p = parameters
+        self.groups = groups  # of samples that batch norms take statistics over: [size, weight in the running ones]; None: the running ones
+        self.taken = {}  # from running statistics by one update
         self.full = full  # of parameters, norms, features and logits
         self.inner = inner  # of images between the layers
 
@@ -60,8 +62,24 @@ class Network:
         norm = self.config["norm"]
         if norm["kind"] == "none":
             return x
+        if norm["kind"] == "ghost-batch":
+            return self.batch_norm(x.to(self.full), name).to(self.inner)
         y = F.group_norm(x.to(self.full), norm["groups"], self.p[name + ".weight"], self.p[name + ".bias"], 1e-5)
         return y.to(self.inner)
+
+    def batch_norm(self, x, name):
+        running = [self.p[f"{name}.running_{which}"].detach() for which in ("mean", "var")]
+        affine = self.p[name + ".weight"], self.p[name + ".bias"]
+        if self.groups is None:
+            return F.batch_norm(x, *running, *affine, training=False, eps=1e-5)
+        outputs = []
+        for group, (_, weight) in zip(x.split([size for size, _ in self.groups]), self.groups):
+            moved = [r.clone() for r in running]
+            outputs.append(F.batch_norm(group, *moved, *affine, training=True, momentum=0.1, eps=1e-5))
+            for which, before, after in zip(("mean", "var"), running, moved):
+                key = f"{name}.running_{which}"
+                self.taken[key] = self.taken.get(key, 0) + weight * (before - after)
+        return torch.cat(outputs)
 
     def linear(self, x, name):
         return x @ self.p[name + ".weight"] + self.p[name + ".bias"]
@@ -109,6 +127,8 @@ class Network:
             x = F.conv1d(x, weight, self.p.get(f"conv{i}.bias"), stride=stage["stride"], padding=weight.shape[-1] // 2)
             if self.config["norm"]["kind"] == "group":
                 x = F.group_norm(x, self.config["norm"]["groups"], self.p[f"norm{i}.weight"], self.p[f"norm{i}.bias"], 1e-5)
+            if self.config["norm"]["kind"] == "ghost-batch":
+                x = self.batch_norm(x, f"norm{i}")
             x = self.act(x)
         return self.linear(x.mean(2), "head")
 
@@ -131,10 +151,17 @@ def run(case, full, inner):
     for p in case["parameters"]:
         parameters[p["name"]] = flat[p["offset"] : p["offset"] + math.prod(p["shape"])].reshape(p["shape"]).clone().requires_grad_()
     x = decode(case["x"], case["xShape"]).to(full).requires_grad_()
-    logits = Network(case["config"], parameters, full, inner)(x)
+    network = Network(case["config"], parameters, full, inner, case.get("groups"))
+    logits = network(x)
     F.cross_entropy(logits, torch.tensor(case["labels"]), reduction="sum").backward()
-    gradients = torch.cat([parameters[p["name"]].grad.flatten() for p in case["parameters"]])
+    gradients = torch.cat([gradient_of(p, parameters[p["name"]], network.taken).flatten() for p in case["parameters"]])
     return {"logits": encode(logits), "inputGradient": encode(x.grad), "parameterGradient": encode(gradients)}
+
+
+def gradient_of(spec, parameter, taken):
+    if spec.get("statistic"):
+        return taken.get(spec["name"], torch.zeros_like(parameter))
+    return parameter.grad
 
 
 def answer(case):

@@ -5,6 +5,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { StatePart } from "../../src/checkpoint/state-part.js";
+import { groupSizeOf } from "../../src/config/group-size.js";
 import type { Config } from "../../src/config/schema.js";
 import { createPlan } from "../../src/data/plan.js";
 import { startCpu } from "../../src/engine/cpu.js";
@@ -24,7 +25,24 @@ const sampler = { chains: 4, bufferSize: 8, steps: 2, stepSize: 1, noise: 0.01, 
 const adversarial = { objective: { "clean-ce": 0.5, "adversarial-ce": 1 } };
 const jem = { objective: { "clean-ce": 1, contrast: 0.5 } };
 
+const convnet = { kind: "convnet", stages: [{ channels: 6, stride: 2 }, { channels: 8 }] };
+const ghost = (norm: Record<string, unknown>) => ({ model: { ...convnet, norm: { kind: "ghost-batch", groupSize: 2, ...norm } } });
+
 const CASES: Record<string, Record<string, unknown>> = {
+  "batch norm over groups": { ...ghost({}), sampler },
+  "batch norm over groups, of groups in attacks and chains too, in micro-batches": {
+    ...ghost({ inner: "group", statisticsFrom: "adversarial" }),
+    sampler,
+    memory: { microBatch: 4 },
+  },
+  "batch norm over groups under adaptive SAM, frozen in the end": {
+    ...ghost({ statisticsFrom: "clean", frozenFrom: 0.6 }),
+    ...jem,
+    sampler,
+    optimizer: { lr: 0.05, perturbation: { kind: "sam", rho: 0.5 }, ema: 0.5 },
+  },
+  "batch norm over groups under Free": { ...ghost({}), ...adversarial, attack: { kind: "free", replays: 3, stepSize: "8/255" } },
+  "batch norm over groups under YOPO": { ...ghost({}), ...adversarial, attack: { kind: "yopo", replays: 3, innerSteps: 2 } },
   "FGSM from a random start, watched for overfitting": {
     ...adversarial,
     attack: { kind: "fgsm-rs", overfitting: { everySteps: 2, samples: 4 } },
@@ -139,7 +157,7 @@ describe.each(Object.entries(CASES))("%s", (_, overrides) => {
     for (const cuts of [[0, 0.34, 0.34, 1]]) {
       const workers = cuts.slice(1).map((to, w) => (sum: (values: Float32Array) => void) => {
         const cut = { from: cuts[w] as number, to };
-        return runOver(config, (options) => cutLink(options, cut, sum));
+        return runOver(config, (options) => cutLink(options, cut, sum, groupSizeOf(config.model)));
       });
       const runs = lockstep(workers);
       for (const run of runs) {

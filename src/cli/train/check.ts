@@ -6,9 +6,13 @@ import type { Config } from "../../config/schema.js";
 import { checkAugmentation } from "../../data/augment.js";
 import { openDataset } from "../../data/dataset.js";
 import { createModel } from "../../model/create.js";
+import { createObjective } from "../../objective/objective.js";
+import { checkStatistics } from "../../train/statistics.js";
 
 /** @throws IsoergError DATA or CONFIG that names what is wrong. */
-export async function checkExperiment({ data, model }: Config): Promise<void> {
+export async function checkExperiment(config: Config): Promise<void> {
+  const { data, model } = config;
+  checkStatistics(config, createObjective(config.objective).views);
   await using source = await openDataset(data.path, "train", { subset: data.subset });
   const { height, width, channels } = source.shape;
   createModel(model, [height, width, channels], source.numClasses);

@@ -23,6 +23,30 @@ const normSchema = z.preprocess(
   z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("none") }),
     z.strictObject({ kind: z.literal("group"), groups: z.int().positive().default(8) }),
+    z.strictObject({
+      kind: z.literal("ghost-batch").describe("batch normalisation over groups of samples, Hoffer et al. 2017; with running statistics"),
+      groupSize: z
+        .int()
+        .min(2)
+        .default(32)
+        .describe("samples of a group, of consecutive positions; a worker's slice is made of whole groups"),
+      momentum: z.number().positive().max(1).default(0.1).describe("share of the newest batch in the running statistics, as in PyTorch"),
+      statisticsFrom: z
+        .enum(["all", "clean", "adversarial"])
+        .default("all")
+        .describe("samples of an update that the running statistics follow; all: clean, adversarial and generated ones"),
+      inner: z
+        .enum(["running", "group"])
+        .default("running")
+        .describe("statistics in attacks and sampling, which never move the running ones"),
+      frozenFrom: z
+        .number()
+        .min(0)
+        .max(1)
+        .nullable()
+        .default(null)
+        .describe("share of the training from which on every pass takes the running statistics as they are; null: never, 0: always"),
+    }),
   ]),
 );
 

@@ -4,9 +4,10 @@
  * the step it has come to; each stream has its own reading position.
  */
 import type { handleServerStreamingCall, ServerWritableStream } from "@grpc/grpc-js";
-import { createPlan, type Plan, slice } from "../../data/plan.js";
+import { type Batch, createPlan, type Plan, slice } from "../../data/plan.js";
 import { pixelsOf, type SampleSource } from "../../data/samples.js";
 import { IsoergError } from "../../util/error.js";
+import type { Range } from "../../util/range.js";
 import type { SampleBlock, SampleBlocks, SamplesRequest } from "../../wire/messages.js";
 import { BLOCK_BYTES } from "../../wire/proto.js";
 import { refusal } from "../../wire/refusal.js";
@@ -18,6 +19,8 @@ export interface SamplesOptions {
   readonly source: SampleSource;
   readonly plan: Plan;
   readonly numSteps: number;
+  /** Of samples that slices don't part. Default 1. */
+  readonly groupSize?: number;
   /** Of a generation; undefined when it is over. */
   readonly sliceWeights: (generation: number) => readonly number[] | undefined;
 }
@@ -39,7 +42,9 @@ async function stream(call: ServerWritableStream<SamplesRequest, SampleBlocks>, 
   let blocks: SampleBlock[] = [];
   let bytes = 0;
   for (let step = fromStep; step < options.numSteps && !call.cancelled; step++) {
-    for await (const block of sliceBlocks(step, rank, weights, plan, options.source)) {
+    const batch = plan.batchOf(step);
+    const range = slice(batch.ids.length, rank, weights, options.groupSize);
+    for await (const block of sliceBlocks(step, batch, range, options.source)) {
       const size = block.ids.length * imageBytes;
       if (blocks.length > 0 && bytes + size > BLOCK_BYTES) {
         if (!(await writeWithPressure(call, { blocks }))) return;
@@ -58,15 +63,7 @@ async function stream(call: ServerWritableStream<SamplesRequest, SampleBlocks>, 
   call.end();
 }
 
-async function* sliceBlocks(
-  step: number,
-  rank: number,
-  weights: readonly number[],
-  plan: Plan,
-  source: SampleSource,
-): AsyncGenerator<SampleBlock> {
-  const { epoch, ids } = plan.batchOf(step);
-  const { from, to } = slice(ids.length, rank, weights);
+async function* sliceBlocks(step: number, { epoch, ids }: Batch, { from, to }: Range, source: SampleSource): AsyncGenerator<SampleBlock> {
   const perBlock = Math.max(1, Math.floor(BLOCK_BYTES / pixelsOf(source.shape)));
   const head = { step, epoch, batchSize: ids.length, sliceFrom: from, sliceTo: to };
   for (let position = from; position === from || position < to; position += perBlock) {
