@@ -118,7 +118,7 @@ export function fitCost(timings: readonly Timing[]): CostConstants {
 }
 
 /** Gaussian elimination with pivoting; null where the matrix is singular. */
-function solve(matrix: number[][], right: number[]): number[] | null {
+export function solve(matrix: number[][], right: number[]): number[] | null {
   const size = right.length;
   const rows = matrix.map((row, i) => [...row, right[i] as number]);
   for (let column = 0; column < size; column++) {
