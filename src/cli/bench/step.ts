@@ -90,7 +90,7 @@ function findCase(name: string) {
 }
 
 /** Of the checkout that this program was built in, marked where it was changed since; null outside of one. */
-function sourceCommit(): string | null {
+export function sourceCommit(): string | null {
   const answer = spawnSync("git", ["-C", packageRoot, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"], {
     encoding: "utf8",
   });

@@ -26,6 +26,9 @@ export interface Axis {
   readonly marks?: readonly { readonly value: number; readonly text: string }[];
 }
 
+/** A series is drawn as a line, or as separate points: such as what was measured beside what a model says. */
+export type Shape = "line" | "dots";
+
 export interface FrameOptions {
   /** Read out in place of the picture, and shown where a pointer rests on it. */
   readonly description: string;
@@ -33,7 +36,7 @@ export interface FrameOptions {
   readonly source?: string;
   readonly x: Axis;
   readonly y: Axis;
-  readonly legend: readonly { readonly name: string; readonly tone: Tone }[];
+  readonly legend: readonly { readonly name: string; readonly tone: Tone; readonly shape?: Shape }[];
 }
 
 export interface Frame {
@@ -88,28 +91,35 @@ ${rows.flatMap((row, index) => row.map((entry) => legendEntry(entry, 12 + index 
 interface PlacedEntry {
   readonly name: string;
   readonly tone: Tone;
+  readonly shape: Shape;
   readonly left: number;
 }
 
 function legendRows(legend: FrameOptions["legend"]): PlacedEntry[][] {
   const rows: PlacedEntry[][] = [];
   let left = WIDTH;
-  for (const { name, tone } of legend) {
+  for (const { name, tone, shape = "line" } of legend) {
     const width = 30 + name.length * CHARACTER + 12;
     if (left + width > WIDTH - RIGHT) {
       rows.push([]);
       left = LEFT;
     }
-    rows.at(-1)?.push({ name, tone, left });
+    rows.at(-1)?.push({ name, tone, shape, left });
     left += width;
   }
   return rows;
 }
 
-function legendEntry({ name, tone, left }: PlacedEntry, y: number): Html {
+function legendEntry({ name, tone, shape, left }: PlacedEntry, y: number): Html {
+  const sign =
+    shape === "dots"
+      ? html`<circle class="series ${tone}" cx="${left + 12}" cy="${y - 4}" r="${DOT_RADIUS}"/>`
+      : html`<line class="series ${tone}" x1="${left}" x2="${left + 24}" y1="${y - 4}" y2="${y - 4}" stroke-dasharray="${DASHES[tone]}"/>`;
   return html`
-<line class="series ${tone}" x1="${left}" x2="${left + 24}" y1="${y - 4}" y2="${y - 4}" stroke-dasharray="${DASHES[tone]}"/><text class="legend" x="${left + 29}" y="${y}">${name}</text>`;
+${sign}<text class="legend" x="${left + 29}" y="${y}">${name}</text>`;
 }
+
+export const DOT_RADIUS = 4;
 
 /** Round values between two bounds, about `count` of them, with labels of equal precision. */
 export function ticks(from: number, to: number, count: number): { value: number; text: string }[] {

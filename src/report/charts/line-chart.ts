@@ -1,10 +1,12 @@
 /** Series over a common axis. Long series are drawn as means of equal stretches, which the caption should say. */
 import { type Html, html } from "../html.js";
-import { boundsOf, createFrame, DASHES, round, type Tone } from "./frame.js";
+import { type Axis, boundsOf, createFrame, DASHES, DOT_RADIUS, type Frame, round, type Shape, type Tone } from "./frame.js";
 
 export interface Series {
   readonly name: string;
   readonly tone: Tone;
+  /** Default: a line. */
+  readonly shape?: Shape;
   /** In ascending x; y values that are not finite leave a gap. */
   readonly points: readonly (readonly [x: number, y: number])[];
 }
@@ -17,22 +19,26 @@ export interface LineChartOptions {
   readonly series: readonly Series[];
   /** The y axis begins at zero. */
   readonly includeZero?: boolean;
+  /** Where the x axis has its marks, and what they say. */
+  readonly xMarks?: Axis["marks"];
 }
 
-/** A chart, or undefined where no series has two points: an empty picture says nothing. */
-export function lineChart({ description, source, xLabel, yLabel, series, includeZero = false }: LineChartOptions): Html | undefined {
-  const shown = series.filter(({ points }) => points.filter(([, y]) => Number.isFinite(y)).length >= 2);
+/** A chart, or undefined where no series has two points (dots: one): an empty picture says nothing. */
+export function lineChart(options: LineChartOptions): Html | undefined {
+  const { description, source, xLabel, yLabel, series, includeZero = false, xMarks } = options;
+  const shown = series.filter(({ points, shape }) => points.filter(([, y]) => Number.isFinite(y)).length >= (shape === "dots" ? 1 : 2));
   if (shown.length === 0) return undefined;
   const xs = shown.flatMap(({ points }) => points.map(([x]) => x));
   const ys = shown.flatMap(({ points }) => points.map(([, y]) => y));
   const frame = createFrame({
     description,
     ...(source !== undefined && { source }),
-    x: { label: xLabel, from: Math.min(...xs), to: Math.max(Math.max(...xs), Math.min(...xs) + 1) },
+    x: { label: xLabel, from: Math.min(...xs), to: Math.max(Math.max(...xs), Math.min(...xs) + 1), ...(xMarks && { marks: xMarks }) },
     y: { label: yLabel, ...boundsOf(ys, { includeZero }) },
     legend: shown.length > 1 ? shown : [],
   });
-  const lines = shown.map(({ tone, points }) => {
+  const lines = shown.map(({ tone, points, shape }) => {
+    if (shape === "dots") return dots(points, tone, frame);
     let pen = "M";
     let path = "";
     for (const [x, y] of points) {
@@ -47,6 +53,14 @@ export function lineChart({ description, source, xLabel, yLabel, series, include
 <path class="series ${tone}" stroke-dasharray="${DASHES[tone]}" d="${path}"/>`;
   });
   return frame.wrap(lines);
+}
+
+function dots(points: Series["points"], tone: Tone, { placeX, placeY }: Pick<Frame, "placeX" | "placeY">): Html {
+  const finite = points.filter(([, y]) => Number.isFinite(y));
+  return html`${finite.map(
+    ([x, y]) => html`
+<circle class="series ${tone}" cx="${placeX(x)}" cy="${placeY(y)}" r="${DOT_RADIUS}"/>`,
+  )}`;
 }
 
 /** At most `count` points: each is the mean of a stretch of x; stretches without a finite value are left out. */
