@@ -44,7 +44,7 @@ const PARTS: readonly Part[] = [
   { what: "generated samples", command: "isoerg evaluate RUN", isThere: ({ samples }) => samples !== undefined },
 ];
 
-export function missingSection(records: readonly RunRecord[]): Html {
+export function missingSection(records: readonly RunRecord[], hasCosts: boolean): Html {
   const lines = PARTS.flatMap(({ what, command, isThere }) => {
     const without = records.filter((record) => !isThere(record)).map(({ name }) => name);
     if (without.length === 0) return [];
@@ -54,6 +54,9 @@ export function missingSection(records: readonly RunRecord[]): Html {
 `,
     ];
   });
+  if (!hasCosts)
+    lines.push(html`<li>what it costs: <code>isoerg report RUN --costs costs.yaml</code></li>
+`);
   if (lines.length === 0) return NOTHING;
   return html`<section><h2>Not in this report</h2><p>Nothing of this was measured yet; the command beside it would.</p><ul>
 ${lines}</ul></section>`;

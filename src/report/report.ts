@@ -6,16 +6,19 @@
  * metrics.jsonl or the journal; those of the first two say from where in them (cite.ts). What a run's folder does not hold is left out,
  * and a list at the end names the command that would fill it.
  */
+
+import type { Costs } from "../evaluate/decision/costs.js";
 import { formatCount } from "../evaluate/format.js";
 import { calibrationBlock, detectionBlock, qualityBlock, setsBlock, verdictBlock } from "./analysis.js";
 import { within } from "./cite.js";
 import { confusionFigure } from "./confusion.js";
+import { costsSection } from "./costs.js";
 import { energyFigure } from "./energies.js";
 import { type Column, figuresTable } from "./figures-table.js";
 import { Html, html, NOTHING } from "./html.js";
 import { missingSection } from "./missing.js";
 import { robustnessBlock } from "./robustness.js";
-import { distinctNames, docOf, type RunRecord } from "./run-record.js";
+import { distinctNames, docOf, isOfAnotherStep, type RunRecord } from "./run-record.js";
 import { settingsTable } from "./settings-table.js";
 import { STYLE } from "./style.js";
 import { limits, summary } from "./summary.js";
@@ -24,6 +27,8 @@ import { trainingBlock } from "./training.js";
 export interface ReportOptions {
   readonly now: Date;
   readonly isoergVersion: string;
+  /** What decisions cost their owner; without them there is no section of costs. */
+  readonly costs?: Costs;
 }
 
 /** @param runs at least one; the subject first. */
@@ -50,12 +55,18 @@ ${new Html(STYLE)}
 </header>
 <main>
 ${summary(subject.evaluation, docOf(subject, "evaluation.json"))}
+${records.filter(isOfAnotherStep).map(
+  ({ name, evaluation, analysis }) =>
+    html`<p class="missing">${name}: analysis.json is of step ${formatCount(analysis?.model.step ?? 0)}, evaluation.json of step ${formatCount(evaluation?.step ?? 0)}. Don't read their figures together; <code>isoerg analyze RUN</code> analyses the evaluated step anew.</p>
+`,
+)}
 ${perRun(records, "In words", (record) => record.analysis && verdictBlock(record.analysis, docOf(record, "analysis.json")))}
 ${energiesSection(columns)}
 <section><h2>Figures</h2>
 ${columns.length > 0 ? html`<p>All on samples that training never saw. The interval under an accuracy is where the true value lies with 95 % confidence, given the number of samples.</p>` : NOTHING}
 ${figuresTable(columns)}
 ${limits(subject.evaluation)}</section>
+${options.costs ? costsSection(records, options.costs) : NOTHING}
 ${perRun(records, "Robustness", (record) => record.evaluation?.robustness && robustnessBlock(record.evaluation.robustness, within(docOf(record, "evaluation.json"), "/robustness")))}
 ${perRun(records, "Which mistakes", confusions)}
 ${perRun(records, "Energies of every kind of image", (record) => record.analysis && setsBlock(record.analysis, docOf(record, "analysis.json")))}
@@ -66,7 +77,7 @@ ${samplesSection(records)}
 ${perRun(records, "Training", trainingBlock)}
 <section><h2>Settings and origin</h2>
 ${records.map((record, index) => origin(record, index === 0 ? "open" : "closed"))}</section>
-${missingSection(records)}
+${missingSection(records, options.costs !== undefined)}
 </main>
 <footer><p class="note">Written by isoerg ${options.isoergVersion} on ${options.now.toISOString().slice(0, 16).replace("T", " ")} UTC from the files of ${records.length === 1 ? "the run" : "the runs"}. Each figure of evaluation.json and analysis.json names its place there in an attribute, data-source.</p></footer>
 </body>

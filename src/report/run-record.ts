@@ -2,6 +2,7 @@
  * All that a run's folder tells a report: configuration, metrics, evaluation, samples, where and how it ran. What a run does
  * not have yet is undefined, and the report says so instead of showing nothing.
  */
+import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { z } from "zod";
@@ -37,6 +38,10 @@ export interface RunRecord {
   readonly analysis: Analysis | undefined;
   /** What the stability guard did; undefined where there is no journal to tell. */
   readonly alarms: readonly AlarmLine[] | undefined;
+  /** The run's identity by its journal; undefined where there is none. */
+  readonly runId: string | undefined;
+  /** sha256 of config.yaml as it lies there. */
+  readonly configDigest: string;
   /** environment.json, whatever it holds. */
   readonly environment: unknown;
   /** Grid of generated samples of the evaluated step, or the newest there is. */
@@ -55,7 +60,10 @@ export async function readRunRecord(path: string): Promise<RunRecord> {
     steps: parseMetrics((await readIfThere(join(folder, "metrics.jsonl")))?.toString() ?? ""),
     evaluation,
     analysis: await readAnalysis(join(folder, ANALYSIS_FILE)),
-    alarms: await readAlarms(folder),
+    ...(await readHistory(folder)),
+    configDigest: createHash("sha256")
+      .update(await readFile(join(folder, "config.yaml")))
+      .digest("hex"),
     environment: parseEnvironment((await readIfThere(join(folder, "environment.json")))?.toString()),
     samples: await readSamples(join(folder, "samples"), evaluation?.step),
   };
@@ -64,6 +72,11 @@ export async function readRunRecord(path: string): Promise<RunRecord> {
 /** A file of the run, for citing. */
 export function docOf({ name, evaluation, analysis }: RunRecord, file: "evaluation.json" | "analysis.json"): Doc {
   return { run: name, file, json: file === "evaluation.json" ? evaluation : analysis, at: "" };
+}
+
+/** Whether analysis.json and evaluation.json tell of different checkpoints: such figures must not be read together. */
+export function isOfAnotherStep({ evaluation, analysis }: Pick<RunRecord, "evaluation" | "analysis">): boolean {
+  return evaluation !== undefined && analysis !== undefined && analysis.model.step !== null && analysis.model.step !== evaluation.step;
 }
 
 /** Runs of the same name are told apart by their folders. */
@@ -88,9 +101,12 @@ export function parseMetrics(text: string): StepMetrics[] {
   return steps;
 }
 
-async function readAlarms(folder: string): Promise<RunRecord["alarms"]> {
+async function readHistory(folder: string): Promise<Pick<RunRecord, "alarms" | "runId">> {
   const { lines } = await readJournal(folder);
-  return lines.length === 0 ? undefined : lines.filter((line): line is AlarmLine => line.event === "alarm");
+  return {
+    alarms: lines.length === 0 ? undefined : lines.filter((line): line is AlarmLine => line.event === "alarm"),
+    runId: lines.find((line) => line.event === "start")?.runId,
+  };
 }
 
 function parseEnvironment(text: string | undefined): unknown {

@@ -147,7 +147,7 @@ export function fullEvaluationOf(options: ReportRunOptions): Evaluation {
   });
 }
 
-export function analysisOf(name: string): Analysis {
+export function analysisOf({ name, numSteps = 2400 }: Pick<ReportRunOptions, "name" | "numSteps">): Analysis {
   const { data, engine } = evaluationOf({ name, kind: "joint" });
   const n = 500;
   const set = (label: string, kind: SetKind, position: number, lift: number, scale = 1, known = true) => {
@@ -161,7 +161,7 @@ export function analysisOf(name: string): Analysis {
     set("generated", "generated", 13, 2.5, 1.2, false),
     set("uniform noise", "noise", 14, 0, 0.6, false),
     set("interpolations", "interpolation", 15, 1, 0.9, false),
-    set("digits", "other-data", 16, 0, 1, false),
+    set("digits", "other-data", 16, 2.1, 1, false),
   ];
   const sets = describeSets(inputs, data.classes);
   const negated = (i: number): number[] => (sets[i]?.marginal.energies ?? []).map((energy) => -energy);
@@ -173,7 +173,7 @@ export function analysisOf(name: string): Analysis {
     model: {
       kind: "run",
       name,
-      step: 2400,
+      step: numSteps,
       weights: "averaged",
       logits: "output",
       numParameters: 279_050,
@@ -241,7 +241,7 @@ export function analysisOf(name: string): Analysis {
 export function writeFullRun(folder: string, options: ReportRunOptions): string {
   writeReportRun(folder, options);
   writeFileSync(join(folder, "evaluation.json"), JSON.stringify(fullEvaluationOf(options)));
-  writeFileSync(join(folder, "analysis.json"), JSON.stringify(analysisOf(options.name)));
+  writeFileSync(join(folder, "analysis.json"), JSON.stringify(analysisOf(options)));
   const alarm = {
     time: "2026-01-02T03:00:40.000Z",
     event: "alarm",

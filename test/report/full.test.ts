@@ -1,10 +1,17 @@
 /** The page of a run that has everything: each section is there, each picture is full, each figure is that of its file. */
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { analyzeCommand } from "../../src/cli/analyze.js";
 import { evaluateCommand } from "../../src/cli/evaluate.js";
+import { reportCommand } from "../../src/cli/report.js";
+import { parseCosts } from "../../src/evaluate/decision/costs.js";
+import type { Decisions } from "../../src/evaluate/decision/decisions.js";
+import type { Evaluation } from "../../src/evaluate/evaluation.js";
+import { valueAt } from "../../src/report/cite.js";
+import { renderModelCard, TO_FILL_IN } from "../../src/report/model-card.js";
 import { renderReport } from "../../src/report/report.js";
 import { readRunRecord } from "../../src/report/run-record.js";
 import type { DomDocument } from "../kit/dom.js";
@@ -44,6 +51,7 @@ describe("a report of a run with everything", () => {
       "Generated samples",
       "Training",
       "Settings and origin",
+      "Not in this report",
     ]);
     // Energies (2), budget and certificate (2), six sets by two energies (12), reliability (2), curves (6).
     expectFullPictures(document, 2 + 2 + 12 + 2 + 6);
@@ -88,6 +96,123 @@ describe("a report of a run with everything", () => {
   });
 });
 
+describe("the costs of decisions", () => {
+  const file = `currency: EUR
+attackRate: 0.1
+mistakes: { default: 1, classes: { truck: { automobile: 0.5, default: 20 } } }
+abstain: { below: 0.3, cost: 0.25 }
+compute: { default: 2, runs: { quickstart: 7 } }
+`;
+
+  it("stand in the page as the decisions in evaluation.json give them", async () => {
+    const records = [await readRunRecord(joint), await readRunRecord(standard)];
+    const costs = parseCosts(file, "costs.yaml");
+    const page = renderReport(records, { ...options, costs });
+    expectAlone(page);
+    const document = open(page);
+    expectFullPictures(document, 3 + 1 + 2 * (2 + 12 + 2) + 6 + 5);
+    expectCited(document, { quickstart: joint, standard });
+    const rows = [...document.querySelectorAll('[aria-label="Expected costs"] tbody tr')].map((row) =>
+      [...row.querySelectorAll("td b")].map(({ textContent }) => Number((textContent ?? "").replaceAll(",", ""))),
+    );
+    // Computed anew from the file, cell by cell.
+    const byHand = records.map(({ evaluation, name }) => {
+      const names = evaluation?.data.classes ?? [];
+      const cost = ({ cells }: Decisions): number => {
+        let [sum, n] = [0, 0];
+        for (const [truth, decided, band, count] of cells) {
+          const wrong = names[truth] === "truck" ? (names[decided] === "automobile" ? 0.5 : 20) : 1;
+          sum += count * (band < 6 ? 0.25 : truth === decided ? 0 : wrong);
+          n += count;
+        }
+        return sum / n;
+      };
+      const compute = name === "quickstart" ? 7 : 2;
+      const clean = cost(evaluation?.trained.decisions as Decisions);
+      const attacked = Math.max(...(evaluation?.trained.attacks ?? []).map(({ decisions }) => cost(decisions as Decisions)));
+      return [1000 * (0.9 * clean + 0.1 * attacked) + compute, 1000 * clean + compute, 1000 * attacked + compute];
+    });
+    expect(rows).toHaveLength(2);
+    for (const [i, row] of rows.entries())
+      for (const [k, shown] of row.entries()) expect(Math.abs(shown - (byHand[i]?.[k] ?? 0))).toBeLessThan(1);
+    const text = (document.body.textContent ?? "").replaceAll(/\s+/g, " ");
+    expect(text).toContain("With quickstart, 1,000 decisions are expected to cost");
+    expect(text).toMatch(/break even at an attack rate of|is cheaper at every attack rate/);
+  });
+
+  it("says which run's decisions were not counted", async () => {
+    const old = writeReportRun(join(folder, "old"), { name: "old", kind: "joint", numSteps: 2 });
+    const page = renderReport([await readRunRecord(old)], { ...options, costs: parseCosts(file, "costs.yaml") });
+    expect(page).toContain("The decisions of old were not counted yet");
+  });
+});
+
+describe("the model card", () => {
+  it("holds every figure with its place in the files, the known limits, and marked places for the owner", async () => {
+    const record = await readRunRecord(joint);
+    const card = renderModelCard(record, options);
+    const rows = [...card.matchAll(/^\| (.*) \| (.*) \| (.*) \| `(.*)#(.*)` \|$/gm)];
+    expect(rows.length).toBeGreaterThan(20);
+    for (const [, , value = "", , file = "", pointer = ""] of rows) {
+      const found = valueAt(JSON.parse(readFileSync(join(joint, file), "utf8")), pointer) as number;
+      const [shown] = /[-+]?[\d.]+/.exec(value) ?? [];
+      expect(Math.abs(Math.abs(Number(shown)) - Math.abs(value.includes("%") ? 100 * found : found)), `${pointer}: ${value}`).toBeLessThan(
+        0.051,
+      );
+    }
+    expect(card).toContain(
+      createHash("sha256")
+        .update(readFileSync(join(joint, "config.yaml")))
+        .digest("hex"),
+    );
+    expect(card).toContain(record.evaluation?.data.digest);
+    expect(card).toContain("AutoAttack was run in its standard version");
+    expect(card).toContain("**Suspicious**: the checklist against gradient masking expects that five times the iterations change little");
+    expect(card).toMatch(/On digits its energy (takes them for more typical|hardly tells them)/);
+    expect(card).toContain("The stability guard took the training back 1 time");
+    expect(card.split(TO_FILL_IN).length - 1).toBeGreaterThanOrEqual(6);
+  });
+
+  it("of a bare run names no figure, and says what was not measured", async () => {
+    const bare = writeReportRun(join(folder, "card"), { name: "bare", kind: "joint", numSteps: 1 });
+    rmSync(join(bare, "evaluation.json"));
+    const card = renderModelCard({ ...(await readRunRecord(bare)), name: "a|b <i>" }, options);
+    expect(card).toContain("# Model card: a\\|b \\<i\\>");
+    expect(card).toContain("Nothing was measured yet");
+    expect(card).toContain("Accuracy and robustness were not evaluated");
+    expect(card).not.toMatch(/\d %/);
+  });
+
+  it("and the page say when the analysis is of another checkpoint", async () => {
+    const record = await readRunRecord(joint);
+    const later = { ...record, evaluation: { ...(record.evaluation as Evaluation), step: 61 } };
+    expect(renderModelCard(later, options)).toContain("analysis.json is of step 60, evaluation.json of step 61");
+    expect(renderReport([later], options)).toContain("analysis.json is of step 60, evaluation.json of step 61");
+    expect(renderReport([record], options)).not.toContain("analysis.json is of step");
+  });
+});
+
+describe("isoerg report", () => {
+  it("writes page and card where it is told, and refuses costs that it can't understand", async () => {
+    const printed = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+    const [out, card, file] = ["page.html", "CARD.md", "costs.yaml"].map((name) => join(folder, name)) as [string, string, string];
+    writeFileSync(file, "attackRate: 0.1\nmistakes: { default: 1 }\n");
+    const words = [joint, standard, "--out", out, "--card", card, "--costs", file];
+    await reportCommand().parseAsync(words, { from: "user" });
+    printed.mockRestore();
+    expect(readFileSync(out, "utf8")).toContain("What it costs");
+    expect(readFileSync(card, "utf8")).toContain("# Model card: quickstart");
+    writeFileSync(file, "attackRate: 0.1\nmistakes: { default: 1, classes: { lorry: { default: 2 } } }\n");
+    await expect(reportCommand().parseAsync(words, { from: "user" })).rejects.toMatchObject({
+      code: "CONFIG",
+      message: expect.stringContaining("lorry"),
+    });
+    await expect(reportCommand().parseAsync([joint, "--costs", join(folder, "none.yaml")], { from: "user" })).rejects.toMatchObject({
+      code: "USAGE",
+    });
+  });
+});
+
 describe("a report of a bare run", () => {
   it("leaves out what is not there, and names commands that would fill it", async () => {
     const bare = writeReportRun(join(folder, "bare"), { name: "bare", kind: "joint", numSteps: 1 });
@@ -97,7 +222,7 @@ describe("a report of a bare run", () => {
     expect(headings(document)).toEqual(["Figures", "Training", "Settings and origin", "Not in this report"]);
     const commands = [...document.querySelectorAll("section:last-of-type li code")].map(({ textContent }) => textContent ?? "");
     expect(commands.length).toBeGreaterThan(6);
-    const known = [evaluateCommand(), analyzeCommand()].flatMap((command) =>
+    const known = [evaluateCommand(), analyzeCommand(), reportCommand()].flatMap((command) =>
       command.options.map(({ long }) => `${command.name()} ${long}`),
     );
     for (const command of commands) {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HtmlValidate } from "html-validate";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { costsSchema } from "../../src/evaluate/decision/costs.js";
 import { renderReport } from "../../src/report/report.js";
 import { readRunRecord } from "../../src/report/run-record.js";
 import { DEPTH_PERCENT, STYLE } from "../../src/report/style.js";
@@ -13,6 +14,11 @@ import { writeFullRun } from "../kit/report-full.js";
 import { writeReportRun } from "../kit/report-run.js";
 
 const options = { now: new Date("2026-01-02T03:04:00Z"), isoergVersion: "0.1.0" };
+const costs = costsSchema.parse({
+  attackRate: 0.05,
+  mistakes: { default: 1, classes: { truck: { default: 9 } } },
+  abstain: { below: 0.3, cost: 0.2 },
+});
 let folder: string;
 const pages = new Map<string, string>();
 
@@ -23,7 +29,7 @@ beforeAll(async () => {
   const bare = writeReportRun(join(folder, "bare"), { name: "bare", kind: "joint", numSteps: 1 });
   for (const file of ["evaluation.json", "environment.json", "samples"]) rmSync(join(bare, file), { recursive: true });
   pages.set("full", renderReport([full], options));
-  pages.set("comparison", renderReport([full, other], options));
+  pages.set("comparison", renderReport([full, other], { ...options, costs }));
   pages.set("bare", renderReport([await readRunRecord(bare)], options));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -20,6 +20,7 @@ export const PURPOSE = {
   sweep: 64,
   bootstrap: 80,
   noiseImages: 81,
+  costBootstrap: 82,
 } as const;
 
 export type Purpose = (typeof PURPOSE)[keyof typeof PURPOSE];
