@@ -271,6 +271,7 @@ function compilerFlags(libtorch, headers, cuda) {
       "-fno-math-errno", // lets sqrt be vectorised
       "-fno-trapping-math",
       "-ffp-contract=fast",
+      "-fopenmp", // without it at::parallel_for in our own kernels is a loop on one thread
       "-shared",
       "-fPIC",
       `-std=${standard}`,
@@ -285,6 +286,7 @@ function compilerFlags(libtorch, headers, cuda) {
     ],
     link: [
       ...libtorch.libDirs.flatMap((folder) => [`-L${folder}`, `-Wl,-rpath,${folder}`]),
+      ...libtorch.libDirs.flatMap(ownOpenMp), // before g++'s own: one team of threads for libtorch's kernels and ours
       // The operators register themselves when their library loads, so it must be linked though nothing names it.
       "-Wl,--no-as-needed",
       ...(libtorch.cuda ? ["-ltorch_cuda"] : []),
@@ -295,6 +297,17 @@ function compilerFlags(libtorch, headers, cuda) {
       "-Wl,-z,nodelete", // the memory pool must outlive the worker thread that loaded it
     ],
   };
+}
+
+/**
+ * The OpenMP runtime that a wheel of torch carries under a name of its own (libgomp-HASH.so.1); Debian's torch uses the system's.
+ * @param {string} libDir
+ */
+function ownOpenMp(libDir) {
+  if (!existsSync(libDir)) return [];
+  return readdirSync(libDir)
+    .filter((name) => /^libgomp-.*\.so/.test(name))
+    .map((name) => join(libDir, name));
 }
 
 /**
