@@ -12,11 +12,10 @@ import { formatCount, formatNumber, formatPercent } from "../evaluate/format.js"
 import type { Tone } from "./charts/frame.js";
 import { lineChart } from "./charts/line-chart.js";
 import { sourceOf } from "./cite.js";
+import { RUN_TONES } from "./comparison.js";
 import { type Html, html, NOTHING } from "./html.js";
 import { docOf, type RunRecord } from "./run-record.js";
 import { settingsTable } from "./settings-table.js";
-
-const TONES: readonly Tone[] = ["clean", "adversarial", "generated", "buffer", "plain", "second"];
 
 /** A run with counted decisions, with and without attack, or undefined. */
 export function costedModel({ name, evaluation }: RunRecord): CostedModel | undefined {
@@ -110,9 +109,9 @@ function costFigure(found: readonly ExpectedCost[], costs: Costs): Html {
     xLabel: "inputs attacked, %",
     yLabel: costs.currency,
     includeZero: true,
-    series: found.slice(0, TONES.length).map((cost, i) => ({
+    series: found.slice(0, RUN_TONES.length).map((cost, i) => ({
       name: cost.name,
-      tone: TONES[i] as Tone,
+      tone: RUN_TONES[i] as Tone,
       points: [0, to].map((rate): [number, number] => [100 * rate, costAt(cost.clean.mean, cost.attacked.mean, cost.compute, rate)]),
     })),
   });

@@ -1,8 +1,10 @@
 /** The table of figures: one column a model, each accuracy with its interval, each budget in pixels, each figure with its source. */
 import type { AttackEvaluation, Evaluation, ModelEvaluation } from "../evaluate/evaluation.js";
-import { formatAttack, formatCount, formatNumber, formatPercent, formatSigned } from "../evaluate/format.js";
+import { formatAttack, formatCount, formatEps, formatNumber, formatPercent, formatSigned } from "../evaluate/format.js";
 import { cite, citeAccuracy, type Doc } from "./cite.js";
 import { type Html, html } from "./html.js";
+import { cascadeName } from "./robustness.js";
+import { docOf, type RunRecord } from "./run-record.js";
 
 export interface Column {
   readonly name: string;
@@ -10,6 +12,8 @@ export interface Column {
   readonly evaluation: Evaluation;
   /** Where the model's figures stand. */
   readonly doc: Doc;
+  /** The run whose trained model this is; null for the untrained network. */
+  readonly record: RunRecord | null;
 }
 
 interface Row {
@@ -43,8 +47,10 @@ export function figuresTable(columns: readonly Column[]): Html {
               },
             ]
           : []),
+        ...cascadeRows(columns),
       ],
     },
+    ...analysisGroups(columns),
     { title: "Energy gap, adversarial to clean", rows: gapRows("adversarial", "paired") },
     { title: "Energy gap, generated (fresh chains) to clean", rows: gapRows("generated", "unpaired") },
     ...(columns.some(({ model }) => model.gaps.buffer)
@@ -80,6 +86,74 @@ function attackRows(columns: readonly Column[]): Row[] {
       return same < 0 ? NONE : accuracyCell(doc, `/attacks/${same}/accuracy`);
     },
   }));
+}
+
+/** AutoAttack and the like: a row for each way in which it was run, so that only equal things stand side by side. */
+function cascadeRows(columns: readonly Column[]): Row[] {
+  const keyOf = ({ record }: Column): string | undefined => {
+    const robustness = record?.evaluation?.robustness;
+    if (!robustness?.robust) return undefined;
+    const { norm, eps, standard, samples, attacks } = robustness;
+    return JSON.stringify([norm, eps, standard, samples, attacks.map(({ title }) => title)]);
+  };
+  const firsts = new Map(columns.toReversed().map((column) => [keyOf(column), column]));
+  return [...firsts].reverse().flatMap(([key, { record }]) => {
+    const robustness = record?.evaluation?.robustness;
+    if (key === undefined || !robustness) return [];
+    const { norm, eps, samples, attacks } = robustness;
+    return [
+      {
+        label: `${cascadeName(robustness)}, ${norm === "linf" ? "Linf" : "L2"} ${formatEps(eps)}`,
+        note: `${formatCount(samples)} test samples; ${attacks.map(({ title }) => title).join("; ")}`,
+        cell: (column: Column) =>
+          column.record && keyOf(column) === key ? accuracyCell(docOf(column.record, "evaluation.json"), "/robustness/robust") : NONE,
+      },
+    ];
+  });
+}
+
+/** Of analysis.json, where a run of the table has one: calibration, and images that are not the model's data. */
+function analysisGroups(columns: readonly Column[]): { title: string; rows: Row[] }[] {
+  const analyses = columns.flatMap(({ record }) => (record?.analysis ? [record.analysis] : []));
+  if (analyses.length === 0) return [];
+  const row = (label: string, note: string, pointer: (column: Column) => string | undefined, format: (v: number) => string): Row => ({
+    label,
+    note,
+    cell: (column) => {
+      const at = column.record?.analysis ? pointer(column) : undefined;
+      return at === undefined || !column.record ? NONE : html`<td>${cite(docOf(column.record, "analysis.json"), at, format)}</td>`;
+    },
+  });
+  const others = new Set(
+    analyses.flatMap(({ sets }) =>
+      sets.filter(({ kind }) => kind === "noise" || kind === "interpolation" || kind === "other-data").map(({ name }) => name),
+    ),
+  );
+  const indexOf = (column: Column, name: string): string | undefined => {
+    const index = column.record?.analysis?.detection.findIndex(({ set }) => set === name) ?? -1;
+    return index < 0 ? undefined : `/detection/${index}/energy/auroc`;
+  };
+  return [
+    {
+      title: "Confidence and unknown images",
+      rows: [
+        row(
+          "Expected calibration error",
+          "how far confidence is off, without temperature; 0 is best",
+          () => "/calibration/before/ece",
+          formatPercent,
+        ),
+        ...[...others].map((name) =>
+          row(
+            `Telling ${name} apart by energy`,
+            "AUROC; 0.5 is guessing, 1 is perfect",
+            (column) => indexOf(column, name),
+            (v) => v.toFixed(3),
+          ),
+        ),
+      ],
+    },
+  ];
 }
 
 function gapRows(other: "adversarial" | "generated" | "buffer", kind: "paired" | "unpaired"): Row[] {

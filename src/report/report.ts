@@ -11,6 +11,7 @@ import type { Costs } from "../evaluate/decision/costs.js";
 import { formatCount } from "../evaluate/format.js";
 import { calibrationBlock, detectionBlock, qualityBlock, setsBlock, verdictBlock } from "./analysis.js";
 import { within } from "./cite.js";
+import { comparisonSection } from "./comparison.js";
 import { confusionFigure } from "./confusion.js";
 import { costsSection } from "./costs.js";
 import { energyFigure } from "./energies.js";
@@ -66,6 +67,7 @@ ${energiesSection(columns)}
 ${columns.length > 0 ? html`<p>All on samples that training never saw. The interval under an accuracy is where the true value lies with 95 % confidence, given the number of samples.</p>` : NOTHING}
 ${figuresTable(columns)}
 ${limits(subject.evaluation)}</section>
+${comparisonSection(records)}
 ${options.costs ? costsSection(records, options.costs) : NOTHING}
 ${perRun(records, "Robustness", (record) => record.evaluation?.robustness && robustnessBlock(record.evaluation.robustness, within(docOf(record, "evaluation.json"), "/robustness")))}
 ${perRun(records, "Which mistakes", confusions)}
@@ -122,6 +124,7 @@ function columnsOf(records: readonly RunRecord[]): Column[] {
       name: records.length > 1 ? name : "Trained",
       model: evaluation.trained,
       evaluation,
+      record,
       doc: within(docOf(record, "evaluation.json"), "/trained"),
     });
   }
@@ -129,7 +132,7 @@ function columnsOf(records: readonly RunRecord[]): Column[] {
   const { evaluation } = subject;
   if (evaluation?.untrained) {
     const doc = within(docOf(subject, "evaluation.json"), "/untrained");
-    columns.push({ name: "Before training", model: evaluation.untrained, evaluation, doc });
+    columns.push({ name: "Before training", model: evaluation.untrained, evaluation, doc, record: null });
   }
   return columns;
 }

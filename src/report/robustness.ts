@@ -2,6 +2,7 @@
 
 import { formatCount, formatEps, formatNumber } from "../evaluate/format.js";
 import type { RobustCheck, Robustness } from "../evaluate/robustness/robustness.js";
+import type { Tone } from "./charts/frame.js";
 import { intervalChart } from "./charts/interval-chart.js";
 import { cite, citeAccuracy, type Doc, inPercent, sourceOf } from "./cite.js";
 import { type Html, html, NOTHING } from "./html.js";
@@ -41,37 +42,52 @@ function attackTable(robustness: Robustness, doc: Doc): Html {
 ${rows}${last}</tbody></table></div>`;
 }
 
-/** Budgets double from point to point, so the axis is logarithmic; the left end is no attack at all. */
-function budgetFigure({ curve, checklist, eps, norm }: Robustness, doc: Doc): Html {
+function budgetFigure(robustness: Robustness, doc: Doc): Html {
+  const { curve, checklist, eps } = robustness;
   if (curve.length === 0 || !checklist) return NOTHING;
-  const smallest = Math.min(...curve.map((point) => point.eps));
-  const place = (budget: number): number => 1 + Math.log2(budget / smallest);
-  const last = place(Math.max(...curve.map((point) => point.eps)));
-  const points = curve.map(({ eps: budget, accuracy }) => ({
-    x: place(budget),
-    y: 100 * accuracy.accuracy,
-    low: 100 * accuracy.interval[0],
-    high: 100 * accuracy.interval[1],
-  }));
-  const start = { x: 0, y: 100, low: 100, high: 100 };
-  const chart = intervalChart({
-    description: `Accuracy under APGD against the attack's budget, ${doc.run}`,
-    source: sourceOf(doc, "/curve"),
-    x: {
-      label: `budget, ${normName(norm)}, doubling from mark to mark`,
-      from: -0.2,
-      to: last + 0.3,
-      marks: [
-        { value: 0, text: "0" },
-        ...everySecond(curve.map(({ eps: budget }) => ({ value: place(budget), text: shortEps(budget, norm) }))),
-      ],
-    },
-    y: { label: "right, % of probed", from: 0, to: 105 },
-    series: [{ name: "under APGD", tone: "adversarial", points: [start, ...points] }],
-  });
+  const chart = budgetChart([{ name: doc.run, tone: "adversarial", robustness }], sourceOf(doc, "/curve"));
   if (!chart) return NOTHING;
   const end = curve.length - 1;
   return html`<figure><h3>Accuracy against the budget</h3>${chart}<figcaption>Each point is an attack of its own on the ${cite(doc, "/checklist/numCorrect", count)} samples that are right without attack; bars are 95 % intervals. The evaluation's budget is ${formatEps(eps)}. The curve must fall to chance or below: at the largest budget ${cite(doc, `/curve/${end}/accuracy/accuracy`, inPercent)} % are right. A model that stays right under any budget is not robust but badly attacked.</figcaption></figure>`;
+}
+
+export interface NamedRobustness {
+  readonly name: string;
+  readonly tone: Tone;
+  readonly robustness: Robustness;
+}
+
+/** Budgets double from point to point, so the axis is logarithmic; the left end is no attack at all. Runs of one norm only. */
+export function budgetChart(runs: readonly NamedRobustness[], source?: string): Html | undefined {
+  const budgets = [...new Set(runs.flatMap(({ robustness }) => robustness.curve.map(({ eps }) => eps)))].sort((a, b) => a - b);
+  const [smallest] = budgets;
+  const norm = runs[0]?.robustness.norm;
+  if (smallest === undefined || norm === undefined) return undefined;
+  const place = (budget: number): number => 1 + Math.log2(budget / smallest);
+  const inUnits = ({ accuracy, interval }: Robustness["clean"]) => ({
+    y: 100 * accuracy,
+    low: 100 * interval[0],
+    high: 100 * interval[1],
+  });
+  return intervalChart({
+    description: `Accuracy under APGD against the attack's budget: ${runs.map(({ name }) => name).join(", ")}`,
+    ...(source !== undefined && { source }),
+    x: {
+      label: `budget, ${normName(norm)}, doubling from mark to mark`,
+      from: -0.2,
+      to: place(budgets.at(-1) as number) + 0.3,
+      marks: [{ value: 0, text: "0" }, ...everySecond(budgets.map((eps) => ({ value: place(eps), text: shortEps(eps, norm) })))],
+    },
+    y: { label: "right, % of those right at 0", from: 0, to: 105 },
+    series: runs.map(({ name, tone, robustness }) => ({
+      name,
+      tone,
+      points: [
+        { x: 0, y: 100, low: 100, high: 100 },
+        ...robustness.curve.map(({ eps, accuracy }) => ({ x: place(eps), ...inUnits(accuracy) })),
+      ],
+    })),
+  });
 }
 
 function everySecond<T>(marks: readonly T[]): readonly T[] {
@@ -82,29 +98,37 @@ function shortEps(eps: number, norm: "linf" | "l2"): string {
   return norm === "linf" && eps < 1 ? `${Number((eps * 255).toFixed(1))}/255` : String(Number(eps.toPrecision(3)));
 }
 
-function certifiedFigure({ certification }: Robustness, doc: Doc): Html {
+function certifiedFigure(robustness: Robustness, doc: Doc): Html {
+  const { certification } = robustness;
   if (!certification) return NOTHING;
-  const { sigma, estimate, alpha, curve, total, radiusCap } = certification;
-  const chart = intervalChart({
-    description: `Certified accuracy against the radius, randomised smoothing, ${doc.run}`,
-    source: sourceOf(doc, "/certification/curve"),
-    x: { label: "L2 radius in pixels of [0,1]", from: 0, to: Math.max(...curve.map(({ radius }) => radius)) * 1.02 },
-    y: { label: "right and certified, %", from: 0, to: 105 },
-    series: [
-      {
-        name: "certified",
-        tone: "generated",
-        points: curve.map(({ radius, accuracy }) => ({
-          x: radius,
-          y: 100 * accuracy.accuracy,
-          low: 100 * accuracy.interval[0],
-          high: 100 * accuracy.interval[1],
-        })),
-      },
-    ],
-  });
+  const { sigma, estimate, alpha, total, radiusCap } = certification;
+  const chart = certifiedChart([{ name: doc.run, tone: "generated", robustness }], sourceOf(doc, "/certification/curve"));
   if (!chart) return NOTHING;
   return html`<figure><h3>Certified accuracy</h3>${chart}<figcaption>Share of ${formatCount(total)} samples on which the smoothed model (noise of standard deviation ${formatNumber(sigma)}, ${formatCount(estimate)} draws) is right and no change within the radius can alter its answer; each certificate is wrong with a probability of at most ${alpha}. It abstained on ${cite(doc, "/certification/abstained", count)}; plain predictions of the smoothed model are right on ${cite(doc, "/certification/predicted/accuracy", inPercent)} %. With so many draws no radius above ${formatNumber(radiusCap)} can be certified. A guarantee, unlike the figures under attack.</figcaption></figure>`;
+}
+
+export function certifiedChart(runs: readonly NamedRobustness[], source?: string): Html | undefined {
+  const curves = runs.flatMap(({ name, tone, robustness: { certification } }) =>
+    certification ? [{ name, tone, curve: certification.curve }] : [],
+  );
+  const radii = curves.flatMap(({ curve }) => curve.map(({ radius }) => radius));
+  if (radii.length === 0) return undefined;
+  return intervalChart({
+    description: `Certified accuracy against the radius, by randomised smoothing: ${curves.map(({ name }) => name).join(", ")}`,
+    ...(source !== undefined && { source }),
+    x: { label: "L2 radius in pixels of [0,1]", from: 0, to: Math.max(...radii) * 1.02 },
+    y: { label: "right and certified, %", from: 0, to: 105 },
+    series: curves.map(({ name, tone, curve }) => ({
+      name,
+      tone,
+      points: curve.map(({ radius, accuracy: { accuracy, interval } }) => ({
+        x: radius,
+        y: 100 * accuracy,
+        low: 100 * interval[0],
+        high: 100 * interval[1],
+      })),
+    })),
+  });
 }
 
 const MARKS: Readonly<Record<RobustCheck["verdict"], string>> = {

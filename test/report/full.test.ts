@@ -91,7 +91,8 @@ describe("a report of a run with everything", () => {
     const page = renderReport([await readRunRecord(joint), await readRunRecord(standard)], options);
     expectAlone(page);
     const document = open(page);
-    expectFullPictures(document, 3 + 2 * (2 + 12 + 2) + 6 + 5);
+    // Of both: budget, certificate, accuracy on training batches.
+    expectFullPictures(document, 3 + 3 + 2 * (2 + 12 + 2) + 6 + 5);
     expect(expectCited(document, { quickstart: joint, standard })).toBeGreaterThan(300);
   });
 });
@@ -110,7 +111,7 @@ compute: { default: 2, runs: { quickstart: 7 } }
     const page = renderReport(records, { ...options, costs });
     expectAlone(page);
     const document = open(page);
-    expectFullPictures(document, 3 + 1 + 2 * (2 + 12 + 2) + 6 + 5);
+    expectFullPictures(document, 3 + 3 + 1 + 2 * (2 + 12 + 2) + 6 + 5);
     expectCited(document, { quickstart: joint, standard });
     const rows = [...document.querySelectorAll('[aria-label="Expected costs"] tbody tr')].map((row) =>
       [...row.querySelectorAll("td b")].map(({ textContent }) => Number((textContent ?? "").replaceAll(",", ""))),

@@ -105,8 +105,8 @@ describe("a report of several runs", () => {
     const page = renderReport([await readRunRecord(joint), await readRunRecord(standard)], options);
     expectAlone(page);
     expectWellFormed(page);
-    // Energies of two runs and of the untrained network; six curves of one run, five of the other (no gaps without attacks).
-    expectFullPictures(page, 3 + 6 + 5);
+    // Energies of two runs and of the untrained network; six curves of one run, five of the other (no gaps without attacks); one of both.
+    expectFullPictures(page, 3 + 6 + 5 + 1);
     const head = /<thead>([\s\S]*?)<\/thead>/.exec(page)?.[1] as string;
     expect([...head.matchAll(/<th scope="col">([^<]*)</g)].map((match) => match[1])).toEqual([
       "Figure",

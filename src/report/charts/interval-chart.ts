@@ -11,7 +11,7 @@ export interface IntervalSeries {
 
 export interface IntervalChartOptions {
   readonly description: string;
-  readonly source: string;
+  readonly source?: string;
   readonly x: FrameOptions["x"];
   readonly y: FrameOptions["y"];
   readonly series: readonly IntervalSeries[];
@@ -21,7 +21,7 @@ export interface IntervalChartOptions {
 export function intervalChart({ description, source, x, y, series }: IntervalChartOptions): Html | undefined {
   const shown = series.filter(({ points }) => points.length > 0);
   if (shown.length === 0) return undefined;
-  const frame = createFrame({ description, source, x, y, legend: shown.length > 1 ? shown : [] });
+  const frame = createFrame({ description, ...(source !== undefined && { source }), x, y, legend: shown.length > 1 ? shown : [] });
   const drawn = shown.map(({ tone, points }) => {
     const at = points.map((point) => ({
       x: frame.placeX(point.x),
