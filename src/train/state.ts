@@ -8,7 +8,7 @@ import type { Tensor1D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { StatePart } from "../checkpoint/state-part.js";
 import type { Config, ModelConfig } from "../config/schema.js";
-import { ops } from "../engine/ops.js";
+import { ops, type Precision } from "../engine/ops.js";
 import type { StatisticsPolicy } from "../model/group-statistics.js";
 import type { BoundModel, Model } from "../model/model.js";
 import { Drives, isDrive } from "../objective/drives.js";
@@ -20,6 +20,13 @@ import { checksum } from "../util/checksum.js";
 import { IsoergError } from "../util/error.js";
 import { statisticsPolicy } from "./statistics.js";
 import type { MovableWeights } from "./step-input.js";
+
+/** The network for attacks and probes, for chains, and for the update; some of them may be one. */
+export interface BoundModels {
+  readonly inner: BoundModel;
+  readonly sampling: BoundModel;
+  readonly update: BoundModel;
+}
 
 export class TrainingState {
   readonly model: Model;
@@ -38,7 +45,7 @@ export class TrainingState {
   #parameters: Tensor1D;
   /** Of the parameters, once it was asked for. */
   #checksum: bigint | undefined;
-  #bound: { policy: StatisticsPolicy; inner: BoundModel; update: BoundModel } | undefined;
+  #bound: { readonly statistics: StatisticsPolicy; readonly models: BoundModels } | undefined;
   readonly #host: Float32Array;
 
   constructor(options: { config: Config; model: Model; buffer: ReplayBuffer | null; seed: bigint }) {
@@ -54,17 +61,21 @@ export class TrainingState {
     this.#host = new Float32Array(options.model.numParameters);
   }
 
-  /** The network laid out for passes, once per update: in the precision of the inner loops and in that of the update. */
-  bound(progress: number): { inner: BoundModel; update: BoundModel } {
-    const policy = statisticsPolicy(this.#modelConfig, progress);
-    if (this.#bound?.policy.update !== policy.update) this.#unbind();
+  /** The network laid out for passes, once per update, and as few times as precisions and the norms' statistics differ. */
+  bound(progress: number): BoundModels {
+    const { attack, sampling } = statisticsPolicy(this.#modelConfig, progress);
+    if (this.#bound?.statistics.update !== attack.update) this.#unbind();
     if (!this.#bound) {
-      const update = this.model.bind(this.#parameters, this.#precision.update, policy);
-      const shared = this.#precision.inner === this.#precision.update;
-      this.#bound = { policy, update, inner: shared ? update : this.model.bind(this.#parameters, this.#precision.inner, policy) };
+      const bind = (precision: Precision, statistics: StatisticsPolicy) => this.model.bind(this.#parameters, precision, statistics);
+      const precision = this.#precision;
+      const update = bind(precision.update, attack);
+      const inner = precision.inner === precision.update ? update : bind(precision.inner, attack);
+      this.#bound = {
+        statistics: attack,
+        models: { inner, sampling: sampling.inner === attack.inner ? inner : bind(precision.inner, sampling), update },
+      };
     }
-    const { inner, update } = this.#bound;
-    return { inner, update };
+    return this.#bound.models;
   }
 
   /**
@@ -95,7 +106,7 @@ export class TrainingState {
       const moved = perturb(this.#host, gradient, this.model.parameters, { perturbation: this.#perturbation, progress });
       if (!moved) return null;
       const parameters = tf.tensor1d(moved);
-      const bound = this.model.bind(parameters, this.#precision.update, statisticsPolicy(this.#modelConfig, progress));
+      const bound = this.model.bind(parameters, this.#precision.update, statisticsPolicy(this.#modelConfig, progress).attack);
       parameters.dispose();
       return bound;
     },
@@ -191,8 +202,7 @@ export class TrainingState {
 
   #unbind(): void {
     if (!this.#bound) return;
-    if (this.#bound.inner !== this.#bound.update) this.#bound.inner.dispose();
-    this.#bound.update.dispose();
+    for (const bound of new Set(Object.values(this.#bound.models))) bound.dispose();
     this.#bound = undefined;
   }
 }

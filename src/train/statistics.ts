@@ -31,10 +31,11 @@ function isFrozen({ frozenFrom }: GhostBatchNorm, progress: number): boolean {
   return frozenFrom !== null && progress >= frozenFrom;
 }
 
-/** Which statistics the passes of a step take. */
-export function statisticsPolicy(model: ModelConfig, progress: number): StatisticsPolicy {
+/** Which statistics the passes of a step take: those through the network that attacks follow, and through the one that chains do. */
+export function statisticsPolicy(model: ModelConfig, progress: number): Readonly<Record<"attack" | "sampling", StatisticsPolicy>> {
   const norm = normOf(model);
-  return !norm || isFrozen(norm, progress) ? RUNNING : { inner: norm.inner, update: "group" };
+  if (!norm || isFrozen(norm, progress)) return { attack: RUNNING, sampling: RUNNING };
+  return { attack: { inner: norm.attack, update: "group" }, sampling: { inner: norm.sampling, update: "group" } };
 }
 
 /** By how much a sample of each view pulls the running statistics; the views that are not named pull by 0. */

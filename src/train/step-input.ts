@@ -39,8 +39,9 @@ export interface StepInput {
   readonly chains: TakenChains | null;
   /** How far they are advanced, where a curriculum says; else `sampler.steps`. */
   readonly chainSteps?: number;
-  /** The network in the precision of the inner loops, and in that of the update. */
+  /** The network in the precision of the inner loops, for attacks and probes and for chains, and in that of the update. */
   readonly inner: BoundModel;
+  readonly sampling: BoundModel;
   readonly update: BoundModel;
   /** For steps that take more than one gradient. */
   readonly weights: MovableWeights;

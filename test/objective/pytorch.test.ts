@@ -204,6 +204,7 @@ function termCase(of: TermCase) {
       meanAge: 0,
     } as StepInput["chains"],
     inner: bound,
+    sampling: bound,
     update: bound,
     weights: undefined as never,
     objective: createObjective(config.objective),

@@ -31,7 +31,7 @@ const ghost = (norm: Record<string, unknown>) => ({ model: { ...convnet, norm: {
 const CASES: Record<string, Record<string, unknown>> = {
   "batch norm over groups": { ...ghost({}), sampler },
   "batch norm over groups, of groups in attacks and chains too, in micro-batches": {
-    ...ghost({ inner: "group", statisticsFrom: "adversarial" }),
+    ...ghost({ attack: "group", sampling: "group", statisticsFrom: "adversarial" }),
     sampler,
     memory: { microBatch: 4 },
   },
@@ -41,6 +41,7 @@ const CASES: Record<string, Record<string, unknown>> = {
     sampler,
     optimizer: { lr: 0.05, perturbation: { kind: "sam", rho: 0.5 }, ema: 0.5 },
   },
+  "batch norm over groups, of groups in chains": { ...ghost({ sampling: "group" }), ...jem, sampler },
   "batch norm over groups under Free": { ...ghost({}), ...adversarial, attack: { kind: "free", replays: 3, stepSize: "8/255" } },
   "batch norm over groups under YOPO": { ...ghost({}), ...adversarial, attack: { kind: "yopo", replays: 3, innerSteps: 2 } },
   "FGSM from a random start, watched for overfitting": {

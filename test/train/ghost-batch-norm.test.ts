@@ -161,7 +161,7 @@ describe("running statistics", () => {
 
 describe.each<[string, Record<string, unknown>]>([
   ["running", {}],
-  ["group", { inner: "group" }],
+  ["group", { attack: "group", sampling: "group" }],
 ])("with %s statistics in attacks and chains, a training", (_, norm) => {
   const config = configOf(norm);
 

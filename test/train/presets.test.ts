@@ -19,11 +19,13 @@ describe.each(experimentNames())("%s", (name) => {
   it("takes steps whose figures are those of its objective", () => {
     const { config: whole } = loadConfig({ source: name, env: {} });
     const { activation, input } = whole.model;
+    // As it normalises over groups of samples, but of as many as there are chains.
+    const ghost = "norm" in whole.model && whole.model.norm.kind === "ghost-batch" ? { ...whole.model.norm, groupSize: 3 } : null;
     const config = configSchema.parse({
       ...whole,
       epochs: 1,
       data: { ...whole.data, batchSize: 6, augment: { ...whole.data.augment, cutout: Math.min(4, whole.data.augment.cutout) } },
-      model: { kind: "convnet", stages: [{ channels: 4, stride: 2 }], activation, input },
+      model: { kind: "convnet", stages: [{ channels: 4, stride: 2 }], activation, input, ...(ghost && { norm: ghost }) },
       sampler: { ...whole.sampler, chains: 3, bufferSize: 9, start: "uniform" },
       attack: { ...whole.attack, overfitting: { ...whole.attack.overfitting, samples: 4 } },
       precision: {},

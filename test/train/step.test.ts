@@ -47,7 +47,7 @@ function share(
   const state = new TrainingState({ config, model: createModel(config.model, shape, NUM_CLASSES), buffer, seed: 1n });
   const gradient = new Gradient(state.model.numParameters, link);
   const size = 8 * 8 * 3;
-  const { inner, update } = state.bound(0.5);
+  const { inner, sampling, update } = state.bound(0.5);
   const watch = options.watch ?? ((model: BoundModel) => model);
   computeStep({
     step: 4,
@@ -66,6 +66,7 @@ function share(
     chains: buffer.take(4),
     weights: state.weights,
     inner: watch(inner),
+    sampling: watch(sampling),
     update: watch(update),
     objective: createObjective(config.objective),
     drives: state.drives,

@@ -35,10 +35,11 @@ const normSchema = z.preprocess(
         .enum(["all", "clean", "adversarial"])
         .default("all")
         .describe("samples of an update that the running statistics follow; all: clean, adversarial and generated ones"),
-      inner: z
+      attack: z
         .enum(["running", "group"])
         .default("running")
-        .describe("statistics in attacks and sampling, which never move the running ones"),
+        .describe("statistics in attacks and probes, which never move the running ones"),
+      sampling: z.enum(["running", "group"]).default("running").describe("statistics in sampling, which never moves the running ones"),
       frozenFrom: z
         .number()
         .min(0)

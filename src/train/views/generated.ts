@@ -9,12 +9,12 @@ import { imagesToTensor, type ViewMaker } from "./maker.js";
 export const generated: ViewMaker = {
   provides: ["generated"],
   phase: "sample",
-  make({ chains, chainSteps, clean, config, inner, numClasses, seed, shape, step }) {
+  make({ chains, chainSteps, clean, config, numClasses, sampling, seed, shape, step }) {
     if (!chains) return null;
     const { images, labels, positions } = chains;
     const { sampler } = config;
     const start = imagesToTensor(images, shape);
-    const watched = watchGradients(inner);
+    const watched = watchGradients(sampling);
     const steps = chainSteps ?? sampler.steps;
     let normSum = 0;
     const signalsOf = (advanced: Float32Array) => {
