@@ -98,6 +98,7 @@ export async function measureScaling(options: ScalingOptions): Promise<Measured>
     [8, 16],
     [32, 4],
     [32, 64],
+    [128, 16],
   ] as const) {
     signal?.throwIfAborted();
     onTurn(`control plane, ${count} simulated workers`);

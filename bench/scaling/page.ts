@@ -7,14 +7,15 @@ import type { Tone } from "../../src/report/charts/frame.js";
 import { lineChart, type Series } from "../../src/report/charts/line-chart.js";
 import { Html, html, NOTHING } from "../../src/report/html.js";
 import { STYLE } from "../../src/report/style.js";
-import type { Extrapolation, Network, Prediction } from "./predict.js";
+import { type Extrapolation, linkOf, type Network, type Prediction } from "./predict.js";
 import { ms, PARTS, percent, signedPercent } from "./render.js";
 import { type ScalingResult, withEfficiency } from "./result.js";
 
 const OWN_STYLE = `
+main h3 { margin: 22px 0 8px; } .charts + .scroll { margin-top: 14px; }
 .tag { display: inline-block; vertical-align: .12em; margin-left: 8px; padding: 1px 9px; border-radius: 9px; font-size: .78rem; font-weight: 600; border: 1.5px solid var(--clean); color: var(--clean); }
 .tag.model { border-style: dashed; border-color: var(--adversarial); color: var(--adversarial); }
-.extrapolated { border: 1.5px dashed var(--adversarial); border-radius: 10px; padding: 6px 14px 10px; } .extrapolated td { font-style: italic; }
+.extrapolated { margin: 10px 0; border: 1.5px dashed var(--adversarial); border-radius: 10px; padding: 6px 14px 10px; } .extrapolated td { font-style: italic; }
 .held th, .held td { font-weight: 700; }
 `;
 
@@ -101,11 +102,11 @@ function modeFigures({ measured }: ScalingResult, mode: "weak" | "strong"): Html
   return html`<h3>${name}</h3>
 <div class="charts">
 ${chart ? html`<figure>${chart}<figcaption>Against one worker without the communication stack. Where both circles lie together, distributing costs nothing.</figcaption></figure>` : NOTHING}
-<figure><div class="scroll"><table class="figures"><thead><tr><th>Milliseconds of a step</th>${rows.map(({ point }) => html`<th>${point.workers} ${point.workers === 1 ? "worker" : "workers"}</th>`)}</tr></thead><tbody>
+<figure><div class="scroll"><table class="figures"><thead><tr><th scope="col">Milliseconds of a step</th>${rows.map(({ point }) => html`<th scope="col">${point.workers} ${point.workers === 1 ? "worker" : "workers"}</th>`)}</tr></thead><tbody>
 ${PARTS.map(([part, label]) => html`<tr><th scope="row">${label}</th>${rows.map(({ point }) => html`<td>${ms(point.run.breakdown[part])}</td>`)}</tr>\n`)}
 </tbody></table></div><figcaption>Means of all workers, in the order in which a step goes.</figcaption></figure>
 </div>
-<div class="scroll"><table class="figures"><thead><tr><th>Workers</th><th>batch</th><th>step, ms</th><th>p50</th><th>p95</th><th>p99</th><th>alone, no link</th><th>independent</th><th>of T(1) with link</th><th>of T(1) without</th><th>ideal</th><th>of ideal</th></tr></thead><tbody>
+<div class="scroll"><table class="figures"><thead><tr><th scope="col">Workers</th><th scope="col">batch</th><th scope="col">step, ms</th><th scope="col">p50</th><th scope="col">p95</th><th scope="col">p99</th><th scope="col">alone, no link</th><th scope="col">independent</th><th scope="col">of T(1) with link</th><th scope="col">of T(1) without</th><th scope="col">ideal</th><th scope="col">of ideal</th></tr></thead><tbody>
 ${rows.map(
   ({ point: { workers, batchSize, run, solo, independent }, efficiency }) =>
     html`<tr><th scope="row">${workers}</th><td>${batchSize}</td>${[run.stepMs.typical, run.stepMs.p50, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map((value) => html`<td>${ms(value)}</td>`)}${[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal].map((value) => html`<td>${percent(value)}</td>`)}</tr>\n`,
@@ -116,7 +117,7 @@ function sumsTable({ measured }: ScalingResult): Html {
   if (measured.sums.length === 0) return NOTHING;
   return html`<h3>Sums by themselves</h3>
 <p>In shared memory, with nothing computed beside them. Bus bandwidth is 2 (n-1)/n of the bytes over the median time; the line is what one thread copies here, ${measured.copyGigabytesPerSecond.toFixed(1)} GB/s.</p>
-<div class="scroll"><table class="figures"><thead><tr><th>Workers</th><th>values</th><th>p50, ms</th><th>p95</th><th>bus, GB/s</th><th>of the line</th></tr></thead><tbody>
+<div class="scroll"><table class="figures"><thead><tr><th scope="col">Workers</th><th scope="col">values</th><th scope="col">p50, ms</th><th scope="col">p95</th><th scope="col">bus, GB/s</th><th scope="col">of the line</th></tr></thead><tbody>
 ${measured.sums.map(
   (sum) =>
     html`<tr><th scope="row">${sum.workers}</th><td>${sum.numValues.toLocaleString("en-US")}</td><td>${ms(sum.p50Ms)}</td><td>${ms(sum.p95Ms)}</td><td>${sum.busGigabytesPerSecond.toFixed(2)}</td><td>${percent(sum.busGigabytesPerSecond / measured.copyGigabytesPerSecond)}</td></tr>\n`,
@@ -127,7 +128,7 @@ function controlSection({ measured }: ScalingResult): Html {
   if (measured.control.length === 0) return NOTHING;
   return html`<section><h2>The coordinator by itself ${MEASURED}</h2>
 <p>A real coordinator, and simulated workers that vote at once and compute nothing: the time from the last ballot's sending to the last verdict's arrival, both sides on this machine.</p>
-<div class="scroll"><table class="figures"><thead><tr><th>Workers</th><th>batch</th><th>commit p50, ms</th><th>p95</th><th>p99</th><th>CPU a step, ms</th><th>memory, MB</th></tr></thead><tbody>
+<div class="scroll"><table class="figures"><thead><tr><th scope="col">Workers</th><th scope="col">batch</th><th scope="col">commit p50, ms</th><th scope="col">p95</th><th scope="col">p99</th><th scope="col">CPU a step, ms</th><th scope="col">memory, MB</th></tr></thead><tbody>
 ${measured.control.map(
   ({ workers, batchSize, commitMs, coordinator }) =>
     html`<tr><th scope="row">${workers}</th><td>${batchSize}</td><td>${ms(commitMs.p50)}</td><td>${ms(commitMs.p95)}</td><td>${ms(commitMs.p99)}</td><td>${ms(coordinator.cpuMsPerStep)}</td><td>${Math.round(coordinator.peakRssBytes / 1e6)}</td></tr>\n`,
@@ -140,7 +141,7 @@ function modelSection({ fitted }: ScalingResult): Html {
   const { compute, host, vote, overlapShare } = fitted.model;
   return html`<section><h2>How well the model predicts</h2>
 <p>Fitted by least squares: own work ${ms(compute.fixedMs)} ms and ${ms(compute.perSampleMs)} ms a sample; sums in shared memory ${host.latencyUs.toFixed(0)} us a barrier and ${host.perValueNs.toFixed(2)} ns a value; a vote ${ms(vote.fixedMs)} ms, ${ms(1000 * vote.perWorkerMs)} us a worker and ${ms(1000 * vote.perSampleMs)} us a sample. Sums can hide behind ${percent(overlapShare)} of a worker's own time. No figure of a training with the most workers entered the fit: those rows are held out, and their error is the honest one. What independent processes take beside each other is measured for every row.</p>
-<div class="scroll"><table class="figures"><thead><tr><th>Point</th><th>measured, ms</th><th>predicted, ms</th><th>error</th><th></th></tr></thead><tbody>
+<div class="scroll"><table class="figures"><thead><tr><th scope="col">Point</th><th scope="col">measured, ms</th><th scope="col">predicted, ms</th><th scope="col">error</th><th scope="col"></th></tr></thead><tbody>
 ${fitted.predictions.map(
   ({ point, heldOut, measuredMs, predictedMs, error }) =>
     html`<tr${heldOut ? new Html(' class="held"') : NOTHING}><th scope="row">${point.mode}, ${point.workers} x ${Math.round(point.samplesPerWorker)} samples</th><td>${ms(measuredMs)}</td><td>${ms(predictedMs)}</td><td>${signedPercent(error)}</td><td>${heldOut ? "held out" : "in the fit"}</td></tr>\n`,
@@ -189,34 +190,39 @@ function networkFigures(result: ScalingResult, network: Network): Html {
     description: `${network.name}: extrapolated useful share of the time under failures`,
     yLabel: "useful share of the time, %",
     series: [
-      { name: "closed form", tone: "adversarial", points: simulated.map((e) => [x(e.workers), 100 * e.goodput] as const) },
+      { name: "elastic, closed form", tone: "adversarial", points: simulated.map((e) => [x(e.workers), 100 * e.goodput] as const) },
       {
-        name: "simulated, with repairs",
+        name: "elastic, simulated with repairs",
         tone: "generated",
         points: simulated.map((e) => [x(e.workers), 100 * (e.simulated?.goodput ?? Number.NaN)] as const),
       },
+      { name: "checkpoints alone", tone: "plain", points: simulated.map((e) => [x(e.workers), 100 * e.fromCheckpoints.goodput] as const) },
     ],
   });
   return html`<h3>${network.name}: ${(network.numParameters / 1e6).toFixed(2)} M parameters, ${(network.macsPerSample / 1e9).toPrecision(3)} G multiplications a pass, ${network.samplesPerWorker} samples a worker</h3>
 <div class="charts">
 ${efficiency ? html`<figure>${efficiency}<figcaption>Own work over the whole step. Lines are the model's.${own.length > 0 ? " Circles were measured, in one machine's memory." : ""}</figcaption></figure>` : NOTHING}
-${goodputs ? html`<figure>${goodputs}<figcaption>At ${simulateOn} Gb/s. Both lines are the model's: with a lost worker replaced at once, and simulated step by step with the others doing its part until it is back.</figcaption></figure>` : NOTHING}
+${goodputs ? html`<figure>${goodputs}<figcaption>At ${simulateOn} Gb/s; all lines are the model's. Elastic is what isoerg does: in closed form with a lost worker replaced at once, simulated with the others doing its part until it is back. Checkpoints alone: all start again from the last one, made at Daly's interval.</figcaption></figure>` : NOTHING}
 </div>
-<div class="scroll extrapolated"><table class="figures"><thead><tr><th>Workers, ${simulateOn} Gb/s</th><th>own work, ms</th><th>stragglers</th><th>sum, exposed</th><th>sum, whole</th><th>vote</th><th>waiting for data</th><th>step</th><th>simulated</th><th>samples/s</th><th>normal tail</th><th>between hosts</th></tr></thead><tbody>
+<div class="scroll extrapolated"><table class="figures"><thead><tr><th scope="col">Workers, ${simulateOn} Gb/s: ms of a step</th><th scope="col">own work</th><th scope="col">slowest: +</th><th scope="col">sum left</th><th scope="col">vote</th><th scope="col">data wait</th><th scope="col">step</th><th scope="col">simulated</th><th scope="col">normal tail</th><th scope="col">whole sum</th><th scope="col">by</th></tr></thead><tbody>
 ${simulated.map(
-  ({ workers, step, samplesPerSecond, tailRisk, simulated: sim }) =>
-    html`<tr><th scope="row">${workers.toLocaleString("en-US")}</th>${[step.computeMs, step.stragglerMs, step.exposedMs, step.sumMs, step.voteMs, step.waitMs, step.totalMs].map((value) => html`<td>${ms(value)}</td>`)}<td>${sim ? ms(sim.stepMs) : ""}</td><td>${Math.round(samplesPerSecond).toLocaleString("en-US")}</td><td>${signedPercent(tailRisk)}</td><td>${step.algorithm ?? "one host"}</td></tr>\n`,
+  ({ workers, step, tailRisk, simulated: sim }) =>
+    html`<tr><th scope="row">${workers.toLocaleString("en-US")}</th>${[step.computeMs, step.stragglerMs, step.exposedMs, step.voteMs, step.waitMs, step.totalMs].map((value) => html`<td>${ms(value)}</td>`)}<td>${sim ? ms(sim.stepMs) : ""}</td><td>${signedPercent(tailRisk)}</td><td>${ms(step.sumMs)}</td><td>${step.algorithm ?? "memory"}</td></tr>\n`,
 )}</tbody></table></div>
-<div class="scroll extrapolated"><table class="figures"><thead><tr><th>Efficiency by link</th>${assumptions.links.map((link) => html`<th>${link} Gb/s</th>`)}</tr></thead><tbody>
-${assumptions.workers.map(
-  (workers) =>
-    html`<tr><th scope="row">${workers.toLocaleString("en-US")}</th>${assumptions.links.map((link) => html`<td>${percent(of.find((e) => e.workers === workers && e.gigabitsPerSecond === link)?.efficiency)}</td>`)}</tr>\n`,
-)}</tbody></table></div>`;
+<div class="scroll extrapolated"><table class="figures"><thead><tr><th scope="col">Efficiency by link</th>${assumptions.links.map((link) => html`<th scope="col">${link} Gb/s</th>`)}<th scope="col">samples/s</th><th scope="col">useful time</th><th scope="col">checkpoints alone</th><th scope="col">made every</th></tr></thead><tbody>
+${simulated.map(
+  ({ workers, samplesPerSecond, simulated: sim, fromCheckpoints }) =>
+    html`<tr><th scope="row">${workers.toLocaleString("en-US")}</th>${assumptions.links.map((link) => html`<td>${percent(of.find((e) => e.workers === workers && e.gigabitsPerSecond === link)?.efficiency)}</td>`)}<td>${Math.round(samplesPerSecond).toLocaleString("en-US")}</td><td>${percent(sim?.goodput)}</td><td>${percent(fromCheckpoints.goodput)}</td><td>${minutes(fromCheckpoints.intervalMs)}</td></tr>\n`,
+)}</tbody></table></div>
+<p class="note">"Sum left" is what the backward pass does not hide. "Normal tail": a step would take so much longer if workers' times were normal and went on beyond the longest measured one. Samples, useful time (simulated) and checkpoints at ${simulateOn} Gb/s.</p>`;
 }
+
+const minutes = (value: number): string => `${(value / 60_000).toPrecision(2)} min`;
 
 function assumptionsSection({ assumptions, fitted, measured }: ScalingResult): Html {
   const { reliability, workerGflops, feed, workersPerHost } = assumptions;
   const { recovery } = reliability;
+  const link = linkOf(1);
   const recoveryText =
     recovery.kind === "elastic"
       ? `Survivors go on ${(recovery.recoveryMs / 1000).toFixed(0)} s after a failure, with the step under way lost; a lost worker is back after ${(reliability.repairMs / 60_000).toFixed(0)} minutes.`
@@ -224,12 +230,12 @@ function assumptionsSection({ assumptions, fitted, measured }: ScalingResult): H
   return html`<section><h2>What the extrapolation assumes</h2>
 <ul>
 <li>A worker reaches ${(workerGflops ?? fitted.workerGflops).toPrecision(3)} GFLOP/s in training, ${workerGflops === null ? "as one worker of this machine does" : "as given"}; another network costs in proportion to its arithmetic. Workers have machines of their own: the sharing of this one is left out.</li>
-<li>A long message gets 80 % of its link, and a short one takes 53 us: half a round trip between two Node processes over loopback, and 10 us for the wire.</li>
+<li>A long message gets ${percent(link.utilisation)} of its link; a short one takes ${link.latencyUs} us, which is the program's own part, measured over loopback.</li>
 <li>Workers vary from step to step as those measured did, each for itself. No time is longer than the longest measured; "normal tail" is what a step would take more if times were normal and went on beyond it.</li>
 <li>Two thirds of the gradient phase are the backward pass, behind which sums can hide.</li>
 <li>The coordinator's vote grows as fitted on up to ${Math.max(0, ...measured.control.map(({ workers }) => workers))} simulated workers, all on one machine with it.</li>
 <li>${feed === "workers" ? "Workers read samples from storage that keeps up with them." : "The coordinator feeds all workers over one link of the same speed."} ${workersPerHost} workers share a host.</li>
-<li>A worker fails once in ${Math.round(reliability.workerMtbfMs / 3_600_000).toLocaleString("en-US")} hours on average, at random. ${recoveryText}</li>
+<li>A worker fails once in ${Math.round(reliability.workerMtbfMs / 3_600_000).toLocaleString("en-US")} hours on average, at random. ${recoveryText} A checkpoint takes ${(assumptions.checkpointMs / 1000).toFixed(0)} s and a start from one ${minutes(assumptions.restartMs)} where there is nothing else.</li>
 </ul></section>`;
 }
 

@@ -2,12 +2,14 @@
  * From measured points to predictions: fits the model's constants without the held-out points, predicts those, and then goes on to
  * clusters that nobody measured. All pure but for reading experiments; every predicted figure is marked so by where it stands.
  */
+import { DEFAULT_COST } from "../../src/collective/cost-model.js";
 import { loadConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/schema.js";
 import { createModel } from "../../src/model/create.js";
 import { flopsPerStep } from "../step/measure.js";
+import { simulateFailures } from "./failure-simulation.js";
 import { fitCompute, fitHost, fitVote } from "./fit.js";
-import { goodput, type Reliability } from "./goodput.js";
+import { dalyMs, goodput, type Reliability } from "./goodput.js";
 import type { Measured } from "./measure.js";
 import type { ScalingPoint } from "./points.js";
 import { simulate } from "./simulation.js";
@@ -127,17 +129,17 @@ export interface Assumptions {
   /** That a worker reaches in training; null: as on the measured machine. */
   readonly workerGflops: number | null;
   readonly reliability: Reliability;
+  /** For comparison: a trainer that only has checkpoints. */
+  readonly checkpointMs: number;
+  readonly restartMs: number;
   readonly feed: Cluster["feed"];
 }
 
 /** Of a long message over TCP on a good line ("Is Network the Bottleneck", arXiv 2006.10103, and what collectives reach: 70 to 90 %). */
 const UTILISATION = 0.8;
-/** One way between two hosts in one rack, through Node and ZeroMQ: half a round trip of 86 us, measured over loopback, and the wire's 10. */
-const LATENCY_US = 53;
-const PER_SUM_NS = 0.25;
-
 export function linkOf(gigabitsPerSecond: number): Link {
-  return { gigabitsPerSecond, latencyUs: LATENCY_US, utilisation: UTILISATION, perSumNs: PER_SUM_NS };
+  const { latencyUs, perSumNs } = DEFAULT_COST; // the program's own part of a message; a rack's wire adds little to it
+  return { gigabitsPerSecond, latencyUs, utilisation: UTILISATION, perSumNs };
 }
 
 export interface Extrapolation {
@@ -152,7 +154,9 @@ export interface Extrapolation {
   readonly tailRisk: number;
   /** Useful share of the time under failures: closed form, and simulated with repairs. */
   readonly goodput: number;
-  readonly simulated: { readonly stepMs: number; readonly goodput: number; readonly failures: number } | null;
+  readonly simulated: { readonly stepMs: number; readonly goodput: number } | null;
+  /** The same failures where all start again from the last checkpoint, made at Daly's interval. */
+  readonly fromCheckpoints: { readonly goodput: number; readonly intervalMs: number };
 }
 
 /** A network's constants on the measured machine, brought to another network by its arithmetic and size, and to other workers. */
@@ -171,8 +175,9 @@ export function modelFor(fitted: Fitted, measured: Network, network: Network, wo
 }
 
 const SIMULATED_STEPS = 60;
+const SIMULATED_FAILURES = 300;
 
-/** Weak scaling of each network over each link. `simulateUpTo` limits what is simulated beside the closed form. */
+/** Weak scaling of each network over each link; over one of them it is simulated as well. */
 export function extrapolate(
   fitted: Fitted,
   measured: Network,
@@ -196,26 +201,35 @@ export function extrapolate(
           samplesPerSecond: (1000 * batchSize) / step.totalMs,
           tailRisk: Math.max(0, ((normalMaximum(spread, count) - longest) * step.computeMs) / step.totalMs),
           goodput: goodput(step.totalMs, count, reliability),
-          simulated: gigabitsPerSecond === simulateOn ? simulated(model, cluster, batchSize, reliability, step.totalMs) : null,
+          fromCheckpoints: fromCheckpoints(step.totalMs, count, assumptions),
+          simulated: gigabitsPerSecond === simulateOn ? simulated(model, cluster, batchSize, reliability) : null,
         };
       }),
     );
   });
 }
 
-/** Steps one by one; failures over a longer stretch, whose steps need not vary. */
-function simulated(
-  model: StepModel,
-  cluster: Cluster,
-  batchSize: number,
-  reliability: Reliability,
-  totalMs: number,
-): Extrapolation["simulated"] {
+function fromCheckpoints(
+  stepMs: number,
+  workers: number,
+  { reliability, checkpointMs, restartMs }: Assumptions,
+): Extrapolation["fromCheckpoints"] {
+  const { workerMtbfMs } = reliability;
+  const everySteps = Math.max(1, Math.round(dalyMs(checkpointMs, workerMtbfMs / workers) / stepMs));
+  const recovery = { kind: "checkpoint", everySteps, checkpointMs, restartMs } as const;
+  return { goodput: goodput(stepMs, workers, { workerMtbfMs, recovery, repairMs: 0 }), intervalMs: everySteps * stepMs };
+}
+
+/** Steps one by one, with their spread; then failures over weeks, with steps of their mean length. */
+function simulated(model: StepModel, cluster: Cluster, batchSize: number, reliability: Reliability): Extrapolation["simulated"] {
+  const { workers } = cluster;
   const steps = simulate({ model, cluster, batchSize, steps: SIMULATED_STEPS, seed: 1n }).stepMs;
-  // Long enough for some hundred failures, within reason.
-  const long = Math.min(50_000, Math.max(1_000, Math.ceil((200 * reliability.workerMtbfMs) / cluster.workers / totalMs)));
-  const calm = { ...model, jitter: [1] };
-  const without = simulate({ model: calm, cluster, batchSize, steps: long, seed: 2n });
-  const failing = simulate({ model: calm, cluster, batchSize, steps: long, seed: 2n, reliability });
-  return { stepMs: meanOf(steps), goodput: without.wallMs / failing.wallMs, failures: failing.failures };
+  const known = new Map<number, number>();
+  const stepMs = (alive: number): number => {
+    const ms = known.get(alive) ?? stepTime(model, { ...cluster, workers: alive }, batchSize / alive).totalMs;
+    known.set(alive, ms);
+    return ms;
+  };
+  const history = simulateFailures({ workers, stepMs, reliability, failures: SIMULATED_FAILURES, seed: 2n });
+  return { stepMs: meanOf(steps), goodput: history.goodput };
 }

@@ -1,6 +1,7 @@
 /** The model of a step's time: against closed forms, the simulation, planted constants and its own limits. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { simulateFailures } from "../../bench/scaling/failure-simulation.js";
 import { fitCompute, fitHost, fitNonNegative, fitVote } from "../../bench/scaling/fit.js";
 import { dalyMs, expectedMs, goodput, type Recovery, youngMs } from "../../bench/scaling/goodput.js";
 import { simulate } from "../../bench/scaling/simulation.js";
@@ -171,6 +172,29 @@ describe("the simulation", () => {
     expect(run.fewestWorkers).toBeLessThan(8);
     expect(run.wallMs).toBeGreaterThan(atOnce.wallMs);
     expect(Math.max(...run.stepMs)).toBeGreaterThanOrEqual(stepTime(model, { ...cluster, workers: 7 }, batchSize / 7).totalMs - 1e-9);
+  });
+
+  it.each<Recovery>([
+    { kind: "elastic", recoveryMs: 10_000 },
+    { kind: "checkpoint", everySteps: 500, checkpointMs: 30_000, restartMs: 300_000 },
+  ])("follows thousands of failures to the closed form, where lost workers are replaced at once: $kind", (recovery) => {
+    const reliability = { workerMtbfMs: 3.6e6 * 64, recovery, repairMs: 0 };
+    const history = (seed: bigint) => simulateFailures({ workers: 64, stepMs: () => 300, reliability, failures: 20_000, seed });
+    expect(history(1n).goodput / goodput(300, 64, reliability)).toBeCloseTo(1, 2);
+    expect(history(1n)).toEqual(history(1n));
+    expect(history(1n).wallMs).not.toBe(history(2n).wallMs);
+    expect(history(1n).fewestWorkers).toBe(64);
+  });
+
+  it("loses what the missing workers would have done, and no more, where steps have no fixed part", () => {
+    const stepMs = (alive: number) => (300 * 64) / alive;
+    const base = { workerMtbfMs: 3.6e6 * 64, recovery: { kind: "elastic", recoveryMs: 1 } as const };
+    const history = simulateFailures({ workers: 64, stepMs, reliability: { ...base, repairMs: 600_000 }, failures: 20_000, seed: 4n });
+    // A worker is away for the share r / (M + r) of the time (steps and recoveries take next to nothing of it).
+    expect(history.goodput).toBeCloseTo((3.6e6 * 64) / (3.6e6 * 64 + 600_000), 3);
+    expect(history.fewestWorkers).toBeLessThan(63);
+    const never = { workerMtbfMs: 1, recovery: { kind: "elastic", recoveryMs: 1e6 }, repairMs: 0 } as const;
+    expect(() => simulateFailures({ workers: 1, stepMs, reliability: never, failures: 1, seed: 1n })).toThrow(/no step is ever finished/);
   });
 
   it("is the same for the same seed, and another for another", () => {

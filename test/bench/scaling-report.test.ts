@@ -1,4 +1,5 @@
 /** From timed runs to figures, from figures to predictions, and the page that shows them. */
+import { HtmlValidate } from "html-validate";
 import { describe, expect, it } from "vitest";
 import { tasksFor } from "../../bench/scaling/measure.js";
 import { renderPage } from "../../bench/scaling/page.js";
@@ -18,6 +19,8 @@ const assumptions: Assumptions = {
   workersPerHost: 8,
   workerGflops: null,
   reliability: { workerMtbfMs: 5e4 * 3.6e6, recovery: { kind: "elastic", recoveryMs: 10_000 }, repairMs: 600_000 },
+  checkpointMs: 30_000,
+  restartMs: 300_000,
   feed: "workers",
 };
 const origin = {
@@ -164,13 +167,14 @@ describe("the result", () => {
 
   it("extrapolates every network, link and size, and simulates one link beside it", () => {
     expect(result.extrapolations).toHaveLength(2 * 2 * 3);
-    for (const { step, simulated, gigabitsPerSecond, efficiency, goodput } of result.extrapolations) {
+    for (const { step, simulated, gigabitsPerSecond, efficiency, goodput, fromCheckpoints } of result.extrapolations) {
       expect(efficiency).toBeGreaterThan(0);
       expect(efficiency).toBeLessThanOrEqual(1);
       expect(simulated === null).toBe(gigabitsPerSecond !== 100);
       if (!simulated) continue;
       expect(Math.abs(simulated.stepMs / step.totalMs - 1)).toBeLessThan(0.02);
-      expect(simulated.goodput).toBeLessThanOrEqual(goodput + 0.01);
+      expect(simulated.goodput).toBeLessThan(goodput + 0.002);
+      expect(fromCheckpoints.goodput).toBeLessThan(goodput);
     }
     const wide = result.extrapolations.filter((e) => e.network === networks[1]?.name && e.workers === 1024);
     expect(wide[0]?.efficiency).toBeLessThan(wide[1]?.efficiency as number); // 10 Gb/s and 100
@@ -183,6 +187,17 @@ describe("the result", () => {
     expect(text).toMatch(/weak, 2 x 64 samples .* held out/);
     const efficiency = withEfficiency(result.measured.points, "weak").at(-1)?.efficiency.ofIdeal as number;
     expect(text).toContain(`${(100 * efficiency).toFixed(1)} %`);
+  });
+
+  it("is a page of valid HTML", async () => {
+    const validator = new HtmlValidate({
+      extends: ["html-validate:recommended", "html-validate:a11y"],
+      rules: { "long-title": "off", "no-trailing-whitespace": "off", "void-style": "off", "doctype-style": "off" },
+    });
+    const report = await validator.validateString(renderPage(result));
+    expect(report.results.flatMap(({ messages }) => messages.map(({ ruleId, message, line }) => `${line}: ${ruleId}: ${message}`))).toEqual(
+      [],
+    );
   });
 
   it("is a page that stands alone, says of every table which it is, and survives a round trip through JSON", () => {

@@ -33,6 +33,8 @@ interface Flags extends EngineFlags {
   readonly mtbfHours: number;
   readonly recoverySeconds: number;
   readonly repairMinutes: number;
+  readonly checkpointSeconds: number;
+  readonly restartMinutes: number;
   readonly samplesFrom: "coordinator" | "workers";
   readonly from?: string;
   readonly json?: string;
@@ -68,6 +70,8 @@ export function scalingCommand(): Command {
     .option("--mtbf-hours <n>", "of one worker (default: that of the GPUs in Llama 3's training)", parseNumber, MTBF_HOURS)
     .option("--recovery-seconds <n>", "until the survivors of a failure go on", parseNumber, 10)
     .option("--repair-minutes <n>", "until a lost worker is replaced", parseNumber, 10)
+    .option("--checkpoint-seconds <n>", "for comparison: what a checkpoint takes of a trainer that has nothing else", parseNumber, 30)
+    .option("--restart-minutes <n>", "and what its start from one takes", parseNumber, 5)
     .addOption(new Option("--samples-from <who>", "who reads the samples").choices(["coordinator", "workers"]).default("workers"))
     .option("--from <file>", "measure nothing: extrapolate anew from the measurements in a file of --json")
     .option("--json <file>", "write all points and predictions")
@@ -157,6 +161,8 @@ function assumptionsOf(flags: Flags): Assumptions {
       recovery: { kind: "elastic", recoveryMs: flags.recoverySeconds * 1000 },
       repairMs: flags.repairMinutes * 60_000,
     },
+    checkpointMs: flags.checkpointSeconds * 1000,
+    restartMs: flags.restartMinutes * 60_000,
     feed: flags.samplesFrom,
   };
 }
