@@ -152,7 +152,7 @@ ${fitted.predictions.map(
 
 function extrapolatedSection(result: ScalingResult): Html {
   return html`<section><h2>Other clusters ${EXTRAPOLATED}</h2>
-<p>Nothing here was measured. Each worker keeps its slice, ${result.assumptions.workersPerHost} workers share a host's memory, and the links are between hosts. Circles in the charts are this machine's measurements where the network is the same.</p>
+<p>Nothing here was measured. Each worker keeps its slice, ${result.assumptions.workersPerHost} workers share a host's memory, and the links are between hosts. Circles in the charts are this machine's measurements, where network and workers are the same.</p>
 ${result.networks.map((network) => networkFigures(result, network))}</section>`;
 }
 
@@ -166,7 +166,9 @@ function networkFigures(result: ScalingResult, network: Network): Html {
       tone: LINK_TONES[i % LINK_TONES.length] as Tone,
       points: of.filter((e) => e.gigabitsPerSecond === link).map((e) => [x(e.workers), value(e)] as const),
     }));
-  const own = network.name === result.network.name ? withEfficiency(measured.points, "weak") : [];
+  // Circles beside lines only where both are of the same workers.
+  const isSame = network.name === result.network.name && assumptions.workerGflops === null;
+  const own = isSame ? withEfficiency(measured.points, "weak") : [];
   const counts = [...own.map(({ point }) => point.workers), ...assumptions.workers];
   const common = { xLabel: "workers", xMarks: workerMarks(counts) };
   const efficiency = lineChart({
@@ -217,7 +219,7 @@ ${simulated.map(
 <p class="note">"Sum left" is what the backward pass does not hide. "Normal tail": a step would take so much longer if workers' times were normal and went on beyond the longest measured one. Samples, useful time (simulated) and checkpoints at ${simulateOn} Gb/s.</p>`;
 }
 
-const minutes = (value: number): string => `${(value / 60_000).toPrecision(2)} min`;
+const minutes = (value: number): string => `${value >= 600_000 ? Math.round(value / 60_000) : (value / 60_000).toPrecision(2)} min`;
 
 function assumptionsSection({ assumptions, fitted, measured }: ScalingResult): Html {
   const { reliability, workerGflops, feed, workersPerHost } = assumptions;
@@ -243,5 +245,5 @@ function assumptionsSection({ assumptions, fitted, measured }: ScalingResult): H
 function workerMarks(counts: readonly number[]): readonly { value: number; text: string }[] {
   const all = [...new Set(counts)].sort((a, b) => a - b);
   const shown = all.length > 8 ? all.filter((_, i) => (all.length - 1 - i) % 2 === 0) : all;
-  return shown.map((count) => ({ value: Math.log2(count), text: count.toLocaleString("en-US") }));
+  return shown.map((count) => ({ value: Math.log2(count), text: String(count) }));
 }
