@@ -11,19 +11,20 @@ import {
 import { formatCount, formatNumber, formatPercent } from "../evaluate/format.js";
 import type { Tone } from "./charts/frame.js";
 import { lineChart } from "./charts/line-chart.js";
-import { sourceOf } from "./cite.js";
+import { cite, sourceOf } from "./cite.js";
 import { RUN_TONES } from "./comparison.js";
 import { type Html, html, NOTHING } from "./html.js";
+import { cascadeName } from "./robustness.js";
 import { docOf, type RunRecord } from "./run-record.js";
 import { settingsTable } from "./settings-table.js";
 
-/** A run with counted decisions, with and without attack, or undefined. */
+/** A run whose decisions were counted, with and without attack, or undefined. */
 export function costedModel({ name, evaluation }: RunRecord): CostedModel | undefined {
   const clean = evaluation?.trained.decisions;
-  const attacks = (evaluation?.trained.attacks ?? []).flatMap((attack) =>
-    attack.decisions ? [{ name: attack.name, decisions: attack.decisions }] : [],
-  );
-  return evaluation && clean && attacks.length > 0 ? { name, classes: evaluation.data.classes, clean, attacks } : undefined;
+  const attacks = evaluation?.trained.attacks ?? [];
+  const counted = attacks.flatMap(({ name: attack, decisions }) => (decisions ? [{ name: attack, decisions }] : []));
+  const isWhole = counted.length > 0 && counted.length === attacks.length;
+  return evaluation && clean && isWhole ? { name, classes: evaluation.data.classes, clean, attacks: counted } : undefined;
 }
 
 /** @throws IsoergError CONFIG where the costs name classes that the data do not have */
@@ -59,12 +60,12 @@ ${costTable(
 <li>Every decision on the test samples was given the cost that the costs file names for it; the mean over samples as they are and the mean over attacked samples are mixed by the attack rate. Intervals are where the true figure lies with 95 % confidence, by resampling the samples.</li>
 <li>Classes are taken to be as frequent in use as in the test data, and images to be of the same kind.</li>
 <li>Attacked means: under the dearest of the attacks that were measured, by someone who knows the model. A stronger attack costs more; a disturbance that nobody aims costs less.</li>
-${found.map(unseenItem)}
+${found.map((cost, i) => strongerItem(cost, models[i]?.record))}${found.map(unseenItem)}
 </ul>${settingsTable(costs, "The costs")}</details></section>`;
 }
 
 function inWords({ name, perThousand, interval, attacked }: ExpectedCost, costs: Costs): string {
-  return `With ${name}, 1,000 decisions are expected to cost ${amount(perThousand, costs)} (${amount(interval[0], costs)} to ${amount(interval[1], costs)}) when ${formatPercent(costs.attackRate)} of the inputs are attacked (${attacked.attack}).`;
+  return `With ${name}, 1,000 decisions are expected to cost ${amount(perThousand, costs)} (${plain(interval[0])} to ${plain(interval[1])}) when ${formatPercent(costs.attackRate)} of the inputs are attacked (${attacked.attack}).`;
 }
 
 function verdict({ rate, interval, below, above, share }: BreakEven, a: ExpectedCost, b: ExpectedCost, costs: Costs): string {
@@ -123,6 +124,17 @@ function costFigure(found: readonly ExpectedCost[], costs: Costs): Html {
   return html`<figure><h3>Cost by attack rate</h3>${chart}<figcaption>${caption}</figcaption></figure>`;
 }
 
+/** The decisions under AutoAttack are not kept, only whether they were right: the cost of a model that it fools more is too low. */
+function strongerItem({ name, attacked }: ExpectedCost, record: RunRecord | undefined): Html {
+  const { robustness, trained } = record?.evaluation ?? {};
+  const measured = trained?.attacks.find((attack) => attack.name === attacked.attack)?.accuracy.accuracy;
+  const robust = robustness?.robust;
+  if (!record || !robust || measured === undefined || robust.accuracy >= measured) return NOTHING;
+  const doc = docOf(record, "evaluation.json");
+  return html`<li>${name}: ${cascadeName(robustness)} leaves ${cite(doc, "/robustness/robust/accuracy", formatPercent)} right, ${attacked.attack} ${cite(doc, `/trained/attacks/${attacked.index}/accuracy/accuracy`, formatPercent)}: against such an attacker the cost is higher than it says here.</li>
+`;
+}
+
 function unseenItem({ name, unseen }: ExpectedCost): Html {
   if (!unseen)
     return html`<li>${name}: every mistake that costs anything was seen at least once.</li>
@@ -142,5 +154,5 @@ function plain(value: number): string {
 
 /** A share in percent, with as many digits as small rates need. */
 function formatRate(rate: number): string {
-  return `${formatNumber(100 * rate)} %`;
+  return `${Number(formatNumber(100 * rate))} %`;
 }

@@ -4,6 +4,7 @@ import { formatCount, formatEps, formatNumber } from "../evaluate/format.js";
 import type { RobustCheck, Robustness } from "../evaluate/robustness/robustness.js";
 import type { Tone } from "./charts/frame.js";
 import { intervalChart } from "./charts/interval-chart.js";
+import { lineChart } from "./charts/line-chart.js";
 import { cite, citeAccuracy, type Doc, inPercent, sourceOf } from "./cite.js";
 import { type Html, html, NOTHING } from "./html.js";
 
@@ -13,7 +14,7 @@ const normName = (norm: "linf" | "l2"): string => (norm === "linf" ? "Linf" : "L
 /** @param doc where the robustness stands */
 export function robustnessBlock(robustness: Robustness, doc: Doc): Html {
   return html`${attackTable(robustness, doc)}
-<div class="charts">${[budgetFigure(robustness, doc), certifiedFigure(robustness, doc)]}</div>
+<div class="charts">${[budgetFigure(robustness, doc), certifiedFigure(robustness, doc), surfaceFigure(robustness, doc)]}</div>
 ${checklistTable(robustness, doc)}
 ${sensitivityLine(robustness, doc)}`;
 }
@@ -130,6 +131,29 @@ export function certifiedChart(runs: readonly NamedRobustness[], source?: string
     })),
   });
 }
+
+/** The middle line of each loss surface: along the gradient, through the sample as it is. */
+function surfaceFigure({ surfaces, norm, eps }: Robustness, doc: Doc): Html {
+  const chart = lineChart({
+    description: `Loss along the input gradient of ${surfaces.length} samples, ${doc.run}`,
+    source: sourceOf(doc, "/surfaces"),
+    xLabel: `along the gradient, in budgets of ${normName(norm)} ${formatEps(eps)}`,
+    yLabel: "cross-entropy",
+    includeZero: true,
+    series: surfaces.slice(0, SURFACE_TONES.length).map(({ id, side, loss }, i) => ({
+      name: `sample ${id}`,
+      tone: SURFACE_TONES[i] as Tone,
+      points: Array.from({ length: side }, (_, a): [number, number] => [
+        (2 * a) / (side - 1) - 1,
+        loss[a * side + Math.floor(side / 2)] ?? Number.NaN,
+      ]),
+    })),
+  });
+  if (!chart) return NOTHING;
+  return html`<figure><h3>Loss around samples</h3>${chart}<figcaption>0 is the sample as it is; an attack goes to the right. A smooth line that rises says that gradients lead attacks where they want to go. A flat or jagged one is a sign of gradient masking.</figcaption></figure>`;
+}
+
+const SURFACE_TONES: readonly Tone[] = ["clean", "adversarial", "generated", "buffer"];
 
 const MARKS: Readonly<Record<RobustCheck["verdict"], string>> = {
   pass: "pass",

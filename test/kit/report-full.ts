@@ -94,7 +94,11 @@ function robustness(): Robustness {
       probes: [probe("pgd", "PGD, 20 steps", 8 / 255, 0.521), probe("pgd-longer", "PGD, 100 steps", 8 / 255, 0.44)],
     },
     curve,
-    surfaces: [],
+    surfaces: [3, 8].map((id) => ({
+      id,
+      side: 11,
+      loss: Array.from({ length: 121 }, (_, i) => 0.6 + 0.08 * Math.floor(i / 11) + 0.01 * (i % 11) * (id - 5)),
+    })),
     sensitivity: {
       norm: "linf",
       eps: 8 / 255,
