@@ -20,9 +20,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function metricsWith(workers: number): Promise<Record<string, number>[]> {
-  const run = join(folder, `with-${workers}`);
-  const words = ["train", experiment, "--engine", "cpu", "--threads", "1", "--run", run, "--workers", String(workers)];
+async function metricsWith(workers: number, ...overrides: string[]): Promise<Record<string, number>[]> {
+  const run = join(await mkdtemp(join(folder, `with-${workers}-`)), "run");
+  const words = ["train", experiment, "--engine", "cpu", "--threads", "1", "--run", run, "--workers", String(workers), ...overrides];
   const { code, error } = await isoerg(...words).ended;
   expect({ code, error }).toMatchObject({ code: 0 });
   // Every sample of every epoch took part in exactly one committed step, and all workers held the same parameters' bits.
@@ -37,19 +37,26 @@ async function metricsWith(workers: number): Promise<Record<string, number>[]> {
   return metrics;
 }
 
+function expectSame(found: Record<string, number>[], expected: Record<string, number>[], also: string[]): void {
+  for (let step = 0; step < 20; step++) {
+    for (const name of ["loss", "energy/clean", "energy/adversarial", "energy/generated", ...also]) {
+      const [value, reference] = [found[step]?.[name], expected[step]?.[name]];
+      if (reference === undefined)
+        expect(value).toBeUndefined(); // a step without generative terms
+      else expect(Math.abs((value as number) - reference) / Math.abs(reference), `${name} of step ${step}`).toBeLessThan(1e-4);
+    }
+  }
+}
+
 describe("the number of workers", () => {
   test("changes neither losses nor energies of the first 20 steps beyond 1e-4", async () => {
     const [one, two, four] = [await metricsWith(1), await metricsWith(2), await metricsWith(4)];
-    for (const other of [two, four]) {
-      for (let step = 0; step < 20; step++) {
-        for (const name of ["loss", "energy/clean", "energy/adversarial", "energy/generated", "gradient-norm"]) {
-          const expected = one[step]?.[name];
-          const found = other[step]?.[name];
-          if (expected === undefined)
-            expect(found).toBeUndefined(); // a step without generative terms
-          else expect(Math.abs((found as number) - expected) / Math.abs(expected), `${name} of step ${step}`).toBeLessThan(1e-4);
-        }
-      }
-    }
+    for (const other of [two, four]) expectSame(other, one, ["gradient-norm"]);
+  }, 60_000);
+
+  test("nor those of a network with batch norm over groups of samples, nor its running statistics", async () => {
+    const norm = ["model.norm.kind=ghost-batch", "model.norm.groupSize=2", "model.norm.sampling=group"];
+    // 10 samples and 6 chains in groups of two: 6 + 4 and 4 + 2.
+    expectSame(await metricsWith(2, ...norm), await metricsWith(1, ...norm), ["gradient-norm", "statistics-move"]);
   }, 60_000);
 });

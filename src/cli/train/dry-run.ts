@@ -3,6 +3,7 @@
  * the same loop. Nothing is written.
  */
 import { join } from "node:path";
+import { groupSizeOf } from "../../config/group-size.js";
 import type { Config } from "../../config/schema.js";
 import { decodeClassGaussians } from "../../data/class-gaussians.js";
 import { openDataset } from "../../data/dataset.js";
@@ -78,7 +79,7 @@ export async function dryRun({ config, workers, engine: engineOptions }: DryRunO
 
   const weights = Array.from({ length: workers }, () => 1);
   const sizes = (total: number): string => {
-    const each = weights.map((_, rank) => slice(total, rank, weights)).map(({ from, to }) => to - from);
+    const each = weights.map((_, rank) => slice(total, rank, weights, groupSizeOf(config.model))).map(({ from, to }) => to - from);
     return workers === 1 ? String(total) : `${total} (${each.join(" + ")})`;
   };
   const { peakBytes } = engine.memory();

@@ -6,6 +6,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
 import { createCheckpointStore } from "../../checkpoint/store.js";
+import { idleWorkers } from "../../config/group-size.js";
 import type { Config } from "../../config/schema.js";
 import { type Coordinator, type CoordinatorOptions, type CoordinatorTimeouts, createCoordinator } from "../../coordinator/coordinator.js";
 import type { Outcome } from "../../coordinator/events.js";
@@ -93,6 +94,8 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   let health: RunningServer | undefined;
   const withdraw = await announceLeader(runFolder, coordinator.address, (other) => coordinator.depose(other));
   const progress = createRunProgress(process.stderr);
+  const idle = idleWorkers(config, options.workers);
+  if (idle !== null) progress.say(idle);
   const since = performance.now();
   let status = coordinator.status();
   coordinator.events.on("event", (event) => {

@@ -7,6 +7,7 @@ import type { Engine } from "../../engine/engine.js";
 import type { Model } from "../../model/model.js";
 import { numValues, peakOfPass } from "../../model/pass-memory.js";
 import type { ViewName } from "../../objective/view.js";
+import { statisticsPolicy } from "../../train/statistics.js";
 
 export interface MemoryEstimate {
   /** Bytes of tensors at the highest point of a step. */
@@ -61,7 +62,8 @@ export function estimateMemory({ config, model, views, samples, chains, bf16, la
   const moments = optimizer.kind === "adam" ? 2 : optimizer.momentum > 0 ? 1 : 0;
   const averages = optimizer.ema > 0 ? 1 : 0;
   const decays = optimizer.weightDecay > 0 ? 1 : 0;
-  const bindings = precision.inner === precision.update ? 1 : 2;
+  const { attack, sampling } = statisticsPolicy(config.model, 0);
+  const bindings = 1 + (precision.inner === precision.update ? 0 : 1) + (sampling.inner === attack.inner ? 0 : 1);
   const layout = model.parameters.reduce((sum, { shape, size }) => sum + size * layoutFactor(shape, factors), 0);
   const parametersBytes = FLOAT_BYTES * (model.numParameters * (1 + moments + averages + decays) + bindings * layout);
   // Between the passes: the gradient, what the rule makes of it, and parameters old and new.
