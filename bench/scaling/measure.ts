@@ -8,6 +8,7 @@ import { timeRanks } from "../allreduce.js";
 import { type ControlPlanePoint, measureControlPlane, quantiles } from "./control-plane.js";
 import { figuresOf, type RunFigures, type ScalingPoint } from "./points.js";
 import { networkOf } from "./predict.js";
+import { measureRecovery, type RecoveryPoint } from "./recovery.js";
 import type { TimedRun } from "./trainings.js";
 import { type Experiment, numTrainingSamples, type StepSize, scaled, timeSolo, timeTraining } from "./trainings.js";
 
@@ -23,7 +24,12 @@ export interface ScalingOptions {
   readonly rounds: number;
   readonly signal?: AbortSignal;
   readonly onTurn?: (what: string) => void;
+  /** Told of what could not be measured. */
+  readonly onMissing?: (reason: string) => void;
 }
+
+/** More than were asked for, so that there are some before and after the kill. */
+const RECOVERY_STEPS = 20;
 
 /** A sum of the whole gradient with nothing beside it, in this host's shared memory. */
 export interface SumPoint {
@@ -43,6 +49,8 @@ export interface Measured {
   /** What one thread copies on this machine, in GB/s: the line that sums in shared memory run over. */
   readonly copyGigabytesPerSecond: number;
   readonly control: readonly ControlPlanePoint[];
+  /** A worker of the largest number was killed; null where there was but one. */
+  readonly recovery: RecoveryPoint | null;
 }
 
 /** Steps after which what chains do comes again. */
@@ -52,7 +60,7 @@ export function periodOf(experiment: Experiment): number {
 }
 
 export async function measureScaling(options: ScalingOptions): Promise<Measured> {
-  const { experiment, workers, modes, rounds, signal, onTurn = () => {} } = options;
+  const { experiment, workers, modes, rounds, signal, onTurn = () => {}, onMissing = () => {} } = options;
   const { config } = loadConfig(experiment);
   const numSamples = await numTrainingSamples(config.data.path);
   const largest = Math.max(...workers);
@@ -89,6 +97,16 @@ export async function measureScaling(options: ScalingOptions): Promise<Measured>
     }),
   );
   const alone = new Map(tasks.flatMap(({ what, count, size, key }) => (what === "solo" && count === 1 ? [[size.batchSize, key]] : [])));
+  let recovery: RecoveryPoint | null = null;
+  if (largest > 1) {
+    onTurn(`one of ${largest} workers is killed`);
+    const steps = options.steps + RECOVERY_STEPS;
+    recovery = await measureRecovery({ ...common, size: scaled(config, 1), workers: largest, steps }).catch((error: Error) => {
+      signal?.throwIfAborted();
+      onMissing(`the loss of a worker: ${error.message}`); // an hour of other figures is not lost with this one
+      return null;
+    });
+  }
   onTurn("sums by themselves");
   const several = workers.filter((count) => count > 1);
   const sums = await measureSums(several, networkOf(experiment.source, experiment.overrides).numParameters, signal);
@@ -120,6 +138,7 @@ export async function measureScaling(options: ScalingOptions): Promise<Measured>
     sums,
     copyGigabytesPerSecond: copySpeed(),
     control,
+    recovery,
   };
 }
 

@@ -8,7 +8,7 @@ import { lineChart, type Series } from "../../src/report/charts/line-chart.js";
 import { Html, html, NOTHING } from "../../src/report/html.js";
 import { STYLE } from "../../src/report/style.js";
 import { type Extrapolation, linkOf, type Network, type Prediction } from "./predict.js";
-import { ms, PARTS, percent, signedPercent } from "./render.js";
+import { ms, PARTS, percent, recoveryText, signedPercent } from "./render.js";
 import { type ScalingResult, withEfficiency } from "./result.js";
 
 const OWN_STYLE = `
@@ -79,7 +79,8 @@ function measuredSection(result: ScalingResult): Html {
   return html`<section><h2>Scaling on this machine ${MEASURED}</h2>
 <p>Efficiency is T(1)/T(n) where each worker keeps its slice (weak), and T(1)/(n T(n)) where all share one batch (strong). T(1) is one worker, with the whole communication stack and without it. Workers of one machine share its caches and its memory; so the ideal is what n independent processes of the same size reach beside each other, and the last column is the one that tells what distributing costs.</p>
 ${(["weak", "strong"] as const).map((mode) => modeFigures(result, mode))}
-${sumsTable(result)}</section>`;
+${sumsTable(result)}
+${result.measured.recovery ? html`<h3>A failure</h3><p>${recoveryText(result)}</p>` : NOTHING}</section>`;
 }
 
 function modeFigures({ measured }: ScalingResult, mode: "weak" | "strong"): Html {
@@ -227,7 +228,7 @@ function assumptionsSection({ assumptions, fitted, measured }: ScalingResult): H
   const link = linkOf(1);
   const recoveryText =
     recovery.kind === "elastic"
-      ? `Survivors go on ${(recovery.recoveryMs / 1000).toFixed(0)} s after a failure, with the step under way lost; a lost worker is back after ${(reliability.repairMs / 60_000).toFixed(0)} minutes.`
+      ? `Survivors go on ${(recovery.recoveryMs / 1000).toPrecision(2)} s after a failure, with the step under way lost; a lost worker is back after ${(reliability.repairMs / 60_000).toFixed(0)} minutes.`
       : `After a failure all go back to the last checkpoint, made every ${recovery.everySteps} steps.`;
   return html`<section><h2>What the extrapolation assumes</h2>
 <ul>

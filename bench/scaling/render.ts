@@ -19,6 +19,7 @@ export const PARTS: readonly (readonly [keyof Breakdown, string])[] = [
 export function renderScaling(result: ScalingResult): string {
   const { measured, fitted, assumptions } = result;
   const parts = ["MEASURED\n", ...(["weak", "strong"] as const).map((mode) => modeTable(result, mode)), sumsTable(result)];
+  if (measured.recovery) parts.push(`${recoveryText(result)}\n`);
   if (measured.control.length > 0) parts.push(renderControlPlane(measured.control));
   parts.push(
     "MODEL: fitted without the held-out points\n",
@@ -94,6 +95,13 @@ function sumsTable({ measured }: ScalingResult): string {
       percent(busGigabytesPerSecond / measured.copyGigabytesPerSecond),
     ]),
   ]);
+}
+
+/** One sentence. */
+export function recoveryText({ measured: { recovery } }: ScalingResult): string {
+  if (!recovery) return "";
+  const { workers, recoveryMs, stallMs, numSteps, goodput } = recovery;
+  return `One of ${workers} workers killed: the others began the step again ${ms(recoveryMs)} ms later, ${ms(stallMs)} ms after the last commit; ${numSteps} steps took ${percent(1 / goodput)} of what they would have taken with all.`;
 }
 
 export function renderControlPlane(points: readonly ControlPlanePoint[]): string {

@@ -75,15 +75,20 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
 }
 
-/** `isoerg train` in a process of its own. @throws IsoergError ENGINE with its last words when it fails. */
-export async function timeTraining({ experiment, size, workers, steps, warmupSteps, numSamples, signal }: TrainOptions): Promise<TimedRun> {
-  const folder = mkdtempSync(join(tmpdir(), "isoerg-scaling-"));
+/** What follows `node` for `isoerg train` with these. */
+export function trainCommand({ experiment, size, workers, steps, warmupSteps, numSamples }: TrainOptions, run: string): string[] {
   const { engine, device, threads } = experiment.engine;
   const words = ["train", experiment.source, ...experiment.overrides, ...settingsFor(size, warmupSteps + steps, numSamples)];
-  words.push("--workers", String(workers), "--run", join(folder, "run"));
-  words.push("--engine", engine, "--device", device, "--threads", String(threads));
+  words.push("--workers", String(workers), "--run", run, "--engine", engine, "--device", device, "--threads", String(threads));
+  return [join(packageRoot, "dist", "src", "main.js"), ...words];
+}
+
+/** `isoerg train` in a process of its own. @throws IsoergError ENGINE with its last words when it fails. */
+export async function timeTraining(options: TrainOptions): Promise<TimedRun> {
+  const { workers, warmupSteps, signal } = options;
+  const folder = mkdtempSync(join(tmpdir(), "isoerg-scaling-"));
   try {
-    await promisify(execFile)(process.execPath, [join(packageRoot, "dist", "src", "main.js"), ...words], {
+    await promisify(execFile)(process.execPath, trainCommand(options, join(folder, "run")), {
       maxBuffer: 64 * 2 ** 20,
       ...(signal && { signal, killSignal: "SIGINT" }),
     }).catch((error: Error & { stderr?: string }) => {

@@ -5,10 +5,12 @@ import { tasksFor } from "../../bench/scaling/measure.js";
 import { renderPage } from "../../bench/scaling/page.js";
 import { efficiencyOf, figuresOf, type ScalingPoint } from "../../bench/scaling/points.js";
 import { type Assumptions, fitModel, modelFor, networkOf } from "../../bench/scaling/predict.js";
+import { recoveryOf } from "../../bench/scaling/recovery.js";
 import { renderScaling } from "../../bench/scaling/render.js";
 import { analyse, withEfficiency } from "../../bench/scaling/result.js";
 import { scaled, settingsFor, together } from "../../bench/scaling/trainings.js";
 import { loadConfig } from "../../src/config/load.js";
+import type { StepRecord } from "../../src/coordinator/events.js";
 import { createPlan, numSteps } from "../../src/data/plan.js";
 import { describeMachine } from "../../src/util/machine.js";
 import { network, planted, plantedMeasurements } from "../kit/scaling-result.js";
@@ -123,6 +125,27 @@ describe("figures of timed runs", () => {
     const strong = efficiencyOf(point("strong", 2, 55, 50, 52), point("strong", 1, 105, 100, 100));
     expect(strong.withoutStack).toBeCloseTo(100 / (2 * 55), 12);
     expect(strong.ideal).toBeCloseTo(100 / (2 * 52), 12);
+  });
+});
+
+describe("the loss of a worker", () => {
+  const record = (step: number, generation: number, endMs: number, stepMs: number) =>
+    ({ step, generation, worldSize: 3 - generation, time: new Date(endMs).toISOString(), stepMs }) as StepRecord;
+
+  it("costs what lies between the kill, or the last commit, and the next step's beginning", () => {
+    // Two workers: steps of 100 ms. Killed at 1350, during the fourth; alone from 1500 on, steps of 180 ms.
+    const records = [
+      record(0, 1, 1100, 100),
+      record(1, 1, 1200, 100),
+      record(2, 1, 1300, 100),
+      record(3, 2, 1680, 180),
+      record(4, 2, 1860, 180),
+    ];
+    expect(recoveryOf(records, 1350)).toEqual({ workers: 2, recoveryMs: 150, stallMs: 200, numSteps: 5, goodput: 500 / 860 });
+  });
+
+  it("can't be told where no step was done before or after it", () => {
+    expect(() => recoveryOf([record(0, 1, 1100, 100)], 1150)).toThrow(/both before and after/);
   });
 });
 

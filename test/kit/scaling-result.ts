@@ -70,6 +70,7 @@ export function plantedMeasurements(workers: readonly number[]): Measured {
       ),
     copyGigabytesPerSecond: 10,
     control,
+    recovery: { workers: 2, recoveryMs: 120, stallMs: 250, numSteps: 40, goodput: 0.7 },
   };
 }
 

@@ -32,6 +32,8 @@ describe("isoerg bench scaling", () => {
       expect(run.breakdown.gradient).toBeGreaterThan(0);
     }
     expect(fitted.predictions.filter(({ heldOut }) => heldOut)).toHaveLength(2);
+    expect(measured.recovery).toMatchObject({ workers: 2, numSteps: 24 });
+    expect(measured.recovery?.recoveryMs).toBeGreaterThan(0);
     expect(extrapolations).toHaveLength(4 * 10);
     expect(readFileSync(page, "utf8")).not.toMatch(/NaN|undefined|Infinity/);
 

@@ -31,7 +31,7 @@ interface Flags extends EngineFlags {
   readonly workersPerHost: number;
   readonly gflops?: number;
   readonly mtbfHours: number;
-  readonly recoverySeconds: number;
+  readonly recoverySeconds?: number;
   readonly repairMinutes: number;
   readonly checkpointSeconds: number;
   readonly restartMinutes: number;
@@ -68,7 +68,7 @@ export function scalingCommand(): Command {
     .option("--workers-per-host <n>", "of the extrapolated cluster", parseCount, 8)
     .option("--gflops <n>", "GFLOP/s that one worker of the extrapolated cluster reaches in training (default: as here)", parseNumber)
     .option("--mtbf-hours <n>", "of one worker (default: that of the GPUs in Llama 3's training)", parseNumber, MTBF_HOURS)
-    .option("--recovery-seconds <n>", "until the survivors of a failure go on", parseNumber, 10)
+    .option("--recovery-seconds <n>", "until the survivors of a failure go on (default: as measured; 10 where it was not)", parseNumber)
     .option("--repair-minutes <n>", "until a lost worker is replaced", parseNumber, 10)
     .option("--checkpoint-seconds <n>", "for comparison: what a checkpoint takes of a trainer that has nothing else", parseNumber, 30)
     .option("--restart-minutes <n>", "and what its start from one takes", parseNumber, 5)
@@ -120,12 +120,19 @@ async function benchScaling(source: string, overrides: readonly string[], flags:
       modes: flags.mode === "both" ? ["weak", "strong"] : [flags.mode],
       ...{ steps: flags.steps, warmupSteps: flags.warmup, rounds: flags.rounds, signal },
       onTurn: (what) => status(`${what} ...`),
+      onMissing: (reason) => process.stderr.write(`not measured: ${reason}\n`),
     }));
   status("");
   const network = before?.network ?? networkOf(source, overrides);
   const names = flags.models ?? (network.name === "jdat" ? [] : ["jdat"]);
   const networks = [...(flags.models ? [] : [network]), ...names.map((name) => networkOf(name))];
-  const result = analyse({ origin: before?.origin ?? origin, network, measured, assumptions: assumptionsOf(flags), networks });
+  const result = analyse({
+    origin: before?.origin ?? origin,
+    network,
+    measured,
+    assumptions: assumptionsOf(flags, measured.recovery?.recoveryMs),
+    networks,
+  });
   process.stdout.write(renderScaling(result));
   if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(result, null, 2)}\n`);
   if (flags.page !== undefined) writeFileSync(flags.page, renderPage(result));
@@ -150,7 +157,11 @@ async function controlPlane(
 
 const HOUR_MS = 3_600_000;
 
-function assumptionsOf(flags: Flags): Assumptions {
+const RECOVERY_MS = 10_000;
+
+function assumptionsOf(flags: Flags, measuredRecoveryMs: number | undefined): Assumptions {
+  const { recoverySeconds } = flags;
+  const recoveryMs = recoverySeconds === undefined ? (measuredRecoveryMs ?? RECOVERY_MS) : 1000 * recoverySeconds;
   return {
     links: flags.links,
     workers: flags.predict,
@@ -158,7 +169,7 @@ function assumptionsOf(flags: Flags): Assumptions {
     workerGflops: flags.gflops ?? null,
     reliability: {
       workerMtbfMs: flags.mtbfHours * HOUR_MS,
-      recovery: { kind: "elastic", recoveryMs: flags.recoverySeconds * 1000 },
+      recovery: { kind: "elastic", recoveryMs },
       repairMs: flags.repairMinutes * 60_000,
     },
     checkpointMs: flags.checkpointSeconds * 1000,
