@@ -112,12 +112,15 @@ export async function timeSolo(options: TrainOptions): Promise<readonly TimedRun
     source: experiment.source,
     overrides: [...experiment.overrides, ...settingsFor(size, warmupSteps + steps, numSamples)],
   });
-  const children = Array.from({ length: workers }, () => fork(new URL("./solo-run.js", import.meta.url), { serialization: "advanced" }));
+  const { threads } = experiment.engine;
+  // As the worker processes of `isoerg train` are started.
+  const env = { OMP_NUM_THREADS: String(threads), ...process.env };
+  const script = new URL("./solo-run.js", import.meta.url);
+  const children = Array.from({ length: workers }, () => fork(script, { serialization: "advanced", env }));
   const kill = (): void => {
     for (const child of children) child.kill("SIGKILL");
   };
   signal?.addEventListener("abort", kill, { once: true });
-  const { threads } = experiment.engine;
   try {
     const ask = async (child: (typeof children)[number], message: SoloTask | "go"): Promise<SoloReply> => {
       const answered = new AbortController();
