@@ -7,6 +7,7 @@
 import type { Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { EngineOps } from "../ops.js";
+import { channelNorm, channelNormGrad } from "./channel-norm.js";
 import { heapView, uninitialised } from "./heap.js";
 
 type Shape4D = readonly [number, number, number, number];
@@ -32,6 +33,11 @@ export const groupNormalisation: Pick<EngineOps, "groupNorm" | "groupNormGrad"> 
     const size = height * width * perGroup;
     const y = uninitialised(x.shape);
     const [from, to, scale, shift] = [heapView(x), heapView(y), heapView(gamma), heapView(beta)];
+    const statistics: [number, number] = [batch, groups];
+    if (perGroup === 1) {
+      const { mean, rstd } = channelNorm({ batch, pixels: size, channels }, from, { gamma: scale, beta: shift }, epsilon, to);
+      return { y, mean: tf.tensor2d(Float32Array.from(mean), statistics), rstd: tf.tensor2d(Float32Array.from(rstd), statistics) };
+    }
 
     const mean = new Float64Array(batch * groups);
     eachRun(x.shape, groups, (start, group) => {
@@ -53,7 +59,6 @@ export const groupNormalisation: Pick<EngineOps, "groupNorm" | "groupNormGrad"> 
         to[start + i] = ((from[start + i] as number) - centre) * r * (scale[channel + i] as number) + (shift[channel + i] as number);
       }
     });
-    const statistics: [number, number] = [batch, groups];
     return { y, mean: tf.tensor2d(Float32Array.from(mean), statistics), rstd: tf.tensor2d(Float32Array.from(rstd), statistics) };
   },
 
@@ -64,6 +69,12 @@ export const groupNormalisation: Pick<EngineOps, "groupNorm" | "groupNormGrad"> 
     const dx: Tensor4D = uninitialised(x.shape);
     const [input, gradient, to, scale] = [heapView(x), heapView(dy), heapView(dx), heapView(gamma)];
     const [centres, rstds] = [heapView(mean), heapView(rstd)];
+    const vector = (values: Float64Array): Tensor1D => tf.tensor1d(Float32Array.from(values));
+    if (perGroup === 1) {
+      const given = { x: input, dy: gradient, mean: centres, rstd: rstds, gamma: scale };
+      const sums = channelNormGrad({ batch, pixels: size, channels }, given, to);
+      return want === "input" ? { dx, dgamma: null, dbeta: null } : { dx, dgamma: vector(sums.dgamma), dbeta: vector(sums.dbeta) };
+    }
 
     const meanG = new Float64Array(batch * groups); // mean(g), g = dy gamma
     const meanGx = new Float64Array(batch * groups); // mean(g xhat)
@@ -91,7 +102,6 @@ export const groupNormalisation: Pick<EngineOps, "groupNorm" | "groupNormGrad"> 
       }
     });
     if (want === "input") return { dx, dgamma: null, dbeta: null };
-    const vector = (values: Float64Array): Tensor1D => tf.tensor1d(Float32Array.from(values));
     return { dx, dgamma: vector(dgamma), dbeta: vector(dbeta) };
   },
 };
