@@ -84,6 +84,11 @@ const verbs: readonly Verb[] = [
     load: async () => (await import("./cli/sweep.js")).sweepCommand(),
   },
   {
+    name: "launch",
+    summary: "start a run on a cluster and follow it",
+    load: async () => (await import("./cli/launch.js")).launchCommand(),
+  },
+  {
     name: "k8s",
     summary: "a run as Kubernetes objects",
     load: async () => (await import("./cli/k8s.js")).k8sCommand(),

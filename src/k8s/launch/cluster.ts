@@ -1,0 +1,226 @@
+/**
+ * The few things that a launcher asks of an API server, over @kubernetes/client-node: apply, suspend, watch, read a log. Watches
+ * begin with a list and begin again where the server ends them or has forgotten where they stood (410), as informers do.
+ */
+import { PassThrough } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
+import {
+  ApiException,
+  BatchV1Api,
+  CoreV1Api,
+  KubeConfig,
+  KubernetesObjectApi,
+  Log,
+  PatchStrategy,
+  type V1Job,
+  type V1Pod,
+  Watch,
+} from "@kubernetes/client-node";
+import { IsoergError } from "../../util/error.js";
+import type { Manifest } from "../objects.js";
+
+export interface ClusterOptions {
+  /** Default: KUBECONFIG, ~/.kube/config, or the account of the pod that this runs in. */
+  readonly kubeconfig?: string;
+  readonly context?: string;
+  readonly namespace: string | null;
+}
+
+const FIELD_MANAGER = "isoerg";
+const RETRY_MS = { first: 250, longest: 10_000 };
+
+export class Cluster {
+  readonly namespace: string;
+  readonly server: string;
+  readonly #config: KubeConfig;
+  readonly #objects: KubernetesObjectApi;
+
+  /** @throws IsoergError USAGE where no cluster is named. */
+  constructor({ kubeconfig, context, namespace }: ClusterOptions) {
+    const config = new KubeConfig();
+    try {
+      if (kubeconfig === undefined) config.loadFromDefault();
+      else config.loadFromFile(kubeconfig);
+    } catch (cause) {
+      throw new IsoergError("USAGE", `the kubeconfig can't be read: ${(cause as Error).message}`, { cause });
+    }
+    if (context !== undefined) {
+      if (config.getContextObject(context) === null) throw new IsoergError("USAGE", `the kubeconfig has no context '${context}'`);
+      config.setCurrentContext(context);
+    }
+    const cluster = config.getCurrentCluster();
+    if (cluster === null)
+      throw new IsoergError("USAGE", "no cluster: there is no kubeconfig", { hint: "Set KUBECONFIG or give --kubeconfig." });
+    this.#config = config;
+    this.#objects = KubernetesObjectApi.makeApiClient(config);
+    this.server = cluster.server;
+    this.namespace = namespace ?? config.getContextObject(config.getCurrentContext())?.namespace ?? "default";
+  }
+
+  /** Server-side apply: made where it is missing, changed where it differs. @throws IsoergError that says which object and why. */
+  async apply(object: Manifest): Promise<void> {
+    const { namespace = this.namespace } = object.metadata;
+    const whole = { ...object, metadata: { ...object.metadata, namespace } };
+    try {
+      await this.#objects.patch(await this.#asAdmitted(whole), undefined, undefined, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
+    } catch (error) {
+      throw refusalOf(error, `${object.kind} ${object.metadata.name}`, this.server);
+    }
+  }
+
+  /** A Job that is queued begins suspended; whether it is suspended later is the queue's to say, and not taken back. */
+  async #asAdmitted(object: Manifest): Promise<Manifest> {
+    const { spec } = object as Manifest & { readonly spec?: { readonly suspend?: boolean } };
+    if (spec?.suspend === undefined) return object;
+    try {
+      const there = (await this.#objects.read(object)) as { readonly spec?: { readonly suspend?: boolean } };
+      return { ...object, spec: { ...spec, suspend: there.spec?.suspend ?? false } } as Manifest;
+    } catch (error) {
+      if (error instanceof ApiException && error.code === 404) return object;
+      throw error;
+    }
+  }
+
+  /** Ends a Job's pods in order and keeps the Job. One that is gone already is no error. */
+  async suspend(job: string): Promise<void> {
+    const body = { apiVersion: "batch/v1", kind: "Job", metadata: { name: job, namespace: this.namespace }, spec: { suspend: true } };
+    await this.#objects.patch(body, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch).catch((error: unknown) => {
+      if (!(error instanceof ApiException) || error.code !== 404) throw refusalOf(error, `Job ${job}`, this.server);
+    });
+  }
+
+  /**
+   * Calls `onChange` with all objects of a kind that are there, at first and after each change, until the signal.
+   * @throws IsoergError where the server refuses (no right, no such namespace); anything passing is tried again
+   */
+  async follow<Kind extends "jobs" | "pods">(
+    kind: Kind,
+    labelSelector: string,
+    onChange: (objects: readonly (Kind extends "jobs" ? V1Job : V1Pod)[]) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    type Item = Kind extends "jobs" ? V1Job : V1Pod;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        const list = await this.#list(kind, labelSelector);
+        failures = 0;
+        const known = new Map<string, Item>((list.items as Item[]).map((item) => [item.metadata?.uid ?? "", item]));
+        onChange([...known.values()]);
+        await this.#watch(kind, { labelSelector, resourceVersion: list.metadata?.resourceVersion }, signal, (type, item) => {
+          const object = item as Item;
+          if (type === "DELETED") known.delete(object.metadata?.uid ?? "");
+          else if (type === "ADDED" || type === "MODIFIED") known.set(object.metadata?.uid ?? "", object);
+          else return;
+          onChange([...known.values()]);
+        });
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof ApiException && error.code >= 400 && error.code < 500 && error.code !== 410 && error.code !== 429)
+          throw refusalOf(error, `${kind} of ${this.namespace}`, this.server);
+        if (++failures > MAX_FAILURES) throw refusalOf(error, `${kind} of ${this.namespace}`, this.server);
+      }
+      const longest = Math.min(RETRY_MS.longest, RETRY_MS.first * 2 ** failures);
+      await pause(Math.random() * longest, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  /** The pods that there are now. */
+  async pods(labelSelector: string): Promise<readonly V1Pod[]> {
+    return (await this.#list("pods", labelSelector)).items as V1Pod[];
+  }
+
+  async #list(kind: "jobs" | "pods", labelSelector: string) {
+    const asked = { namespace: this.namespace, labelSelector };
+    return kind === "jobs"
+      ? await this.#config.makeApiClient(BatchV1Api).listNamespacedJob(asked)
+      : await this.#config.makeApiClient(CoreV1Api).listNamespacedPod(asked);
+  }
+
+  /** Settles when the watch ends, in whatever way: the list that follows tells what was missed. */
+  async #watch(
+    kind: "jobs" | "pods",
+    query: { labelSelector: string; resourceVersion: string | undefined },
+    signal: AbortSignal,
+    onEvent: (type: string, object: unknown) => void,
+  ): Promise<void> {
+    const path = `${kind === "jobs" ? "/apis/batch/v1" : "/api/v1"}/namespaces/${this.namespace}/${kind}`;
+    await new Promise<void>((resolve) => {
+      new Watch(this.#config)
+        .watch(path, { ...query, allowWatchBookmarks: true }, onEvent, () => resolve())
+        .then((request) => {
+          if (signal.aborted) request.abort();
+          signal.addEventListener("abort", () => request.abort(), { once: true });
+        }, resolve);
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  /** Lines of a container's log with their times, from the start or a time on; with `follow` until it ends or the signal. */
+  async *log(
+    pod: string,
+    container: string,
+    { follow, sinceTime, tailLines, signal }: { follow: boolean; sinceTime?: string; tailLines?: number; signal: AbortSignal },
+  ): AsyncGenerator<{ readonly time: string; readonly text: string }> {
+    const stream = new PassThrough();
+    const request = await new Log(this.#config).log(this.namespace, pod, container, stream, {
+      follow,
+      timestamps: true,
+      ...(sinceTime !== undefined && { sinceTime }),
+      ...(tailLines !== undefined && { tailLines }),
+    });
+    const stop = (): void => {
+      request.abort();
+      stream.end();
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    let rest = "";
+    try {
+      for await (const chunk of stream.setEncoding("utf8") as AsyncIterable<string>) {
+        const lines = (rest + chunk).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) yield parted(line);
+      }
+      if (rest !== "") yield parted(rest);
+    } finally {
+      signal.removeEventListener("abort", stop);
+      request.abort();
+    }
+  }
+}
+
+/** In a row, before a server that doesn't answer counts as gone: some minutes. */
+const MAX_FAILURES = 40;
+
+function parted(line: string): { readonly time: string; readonly text: string } {
+  const at = line.indexOf(" ");
+  return { time: line.slice(0, at), text: line.slice(at + 1) };
+}
+
+function refusalOf(error: unknown, what: string, server: string): IsoergError {
+  if (!(error instanceof ApiException))
+    return new IsoergError("NETWORK", `the API server ${server} can't be reached: ${(error as Error).message}`, { cause: error });
+  const message = messageOf(error.body) ?? `HTTP ${error.code}`;
+  if (error.code === 401 || error.code === 403) return new IsoergError("USAGE", `${what}: not allowed: ${message}`, { cause: error });
+  if (error.code === 409)
+    return new IsoergError("USAGE", `${what}: others have changed what is to be applied: ${message}`, { cause: error });
+  if (error.code === 422 && /immutable/.test(message))
+    return new IsoergError("USAGE", `${what} is there already, with other settings that can't be changed: ${message}`, {
+      hint: "Give --name another name, or delete the run first.",
+      cause: error,
+    });
+  return new IsoergError("USAGE", `${what}: refused: ${message}`, { cause: error });
+}
+
+function messageOf(body: unknown): string | undefined {
+  const parsed: unknown = typeof body === "string" ? safely(body) : body;
+  return typeof parsed === "object" && parsed !== null && "message" in parsed ? String(parsed.message) : undefined;
+}
+
+function safely(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * Applies a run and follows it to its end: the coordinator's log as its progress, a line for each thing that goes wrong, the log of
+ * the first failure. The cluster does the work: a launcher that is interrupted leaves the run as it is, and one that is started again
+ * with the same run takes up following it.
+ */
+import type { V1Job, V1Pod } from "@kubernetes/client-node";
+import { IsoergError } from "../../util/error.js";
+import type { Manifest } from "../objects.js";
+import type { Cluster } from "./cluster.js";
+import { type Failure, firstFailure, hasEnded, leadingPod, nameOf, remarksOn, remarksOnJob, type Standing, standingOf } from "./view.js";
+
+export interface LaunchOptions {
+  readonly cluster: Cluster;
+  /** Of the run. */
+  readonly name: string;
+  readonly objects: readonly Manifest[];
+  /** A line for a person. */
+  readonly say: (text: string) => void;
+  /** To follow no longer. */
+  readonly signal: AbortSignal;
+}
+
+const TAIL_LINES = 40;
+/** A log that ended while its container runs on is asked for again after this. */
+const LOG_RETRY_MS = 500;
+/** The last lines of a log may take so long. */
+const LOG_END_MS = 10_000;
+
+/**
+ * @returns when the run has finished
+ * @throws IsoergError for a run that failed, with the exit code of what failed first; STOPPED where `signal` came first
+ */
+export async function launch({ cluster, name, objects, say, signal }: LaunchOptions): Promise<void> {
+  for (const object of objects) await cluster.apply(object);
+  say(`applied ${objects.length} objects to ${cluster.namespace} on ${cluster.server}`);
+  const over = new AbortController();
+  const stop = AbortSignal.any([signal, over.signal]);
+  const said = new Set<string>();
+  const sayOnce = (key: string, text: string): void => {
+    if (said.has(key)) return;
+    said.add(key);
+    say(text);
+  };
+  let jobs: readonly V1Job[] | null = null;
+  let first: Failure | null = null;
+  let telling: Promise<void> = Promise.resolve();
+  const log = new CoordinatorLog(cluster, say, stop);
+  let settle: (standing: Standing) => void = () => {};
+  const standing = new Promise<Standing>((resolve) => {
+    settle = resolve;
+  });
+  const decide = (): void => {
+    const now = jobs === null ? null : standingOf(name, jobs);
+    if (now !== null && now.kind !== "underWay") settle(now);
+  };
+
+  const notePods = (pods: readonly V1Pod[]): void => {
+    for (const { key, text } of pods.flatMap(remarksOn)) sayOnce(key, text);
+    const failure = first === null ? firstFailure(pods) : null;
+    if (failure === null) return;
+    first = failure;
+    telling = tellLog(cluster, failure, say, signal);
+  };
+
+  const selector = `app.kubernetes.io/name=isoerg,app.kubernetes.io/instance=${name}`;
+  const following = Promise.all([
+    cluster.follow(
+      "jobs",
+      selector,
+      (seen) => {
+        jobs = seen;
+        for (const { key, text } of seen.flatMap(remarksOnJob)) sayOnce(key, text);
+        decide();
+      },
+      stop,
+    ),
+    cluster.follow(
+      "pods",
+      selector,
+      (seen) => {
+        log.see(leadingPod(name, seen));
+        notePods(seen);
+      },
+      stop,
+    ),
+  ]);
+  const interrupted = new Promise<never>((_resolve, reject) => {
+    const why = new IsoergError("STOPPED", `no longer followed; the run ${name} goes on in the cluster`, {
+      hint: `The same command follows it again. To end it: kubectl -n ${cluster.namespace} delete jobs -l app.kubernetes.io/instance=${name}`,
+    });
+    if (signal.aborted) reject(why);
+    signal.addEventListener("abort", () => reject(why), { once: true });
+  });
+  try {
+    const end = await Promise.race([standing, interrupted, following.then(() => interrupted)]);
+    // The Job's end may have come before the news of the pod that it is due to.
+    if (end.kind === "failed") notePods(await cluster.pods(selector).catch(() => []));
+    await telling;
+    if (end.kind === "failed") await suspendRest(cluster, end.other, say);
+    await log.rest();
+    if (end.kind === "failed")
+      throw failed(end, first, `kubectl -n ${cluster.namespace} delete jobs -l app.kubernetes.io/instance=${name}`);
+    say(`the run ${name} has finished`);
+  } finally {
+    over.abort();
+    await following.catch(() => {});
+  }
+}
+
+/** What is left of a run that failed would hold its GPUs, and wait: it is suspended, and saves what it can. */
+async function suspendRest(cluster: Cluster, job: string, say: (text: string) => void): Promise<void> {
+  await cluster.suspend(job).then(
+    () => say(`${job} is suspended`),
+    (error: Error) => say(`${job} could not be suspended: ${error.message}`),
+  );
+}
+
+function failed({ job, reason }: Extract<Standing, { kind: "failed" }>, first: Failure | null, remove: string): IsoergError {
+  const cause = first === null ? "" : `; first, ${first.container} of ${first.pod} ended with ${first.exitCode}: ${first.why}`;
+  return new IsoergError(first?.exitCode === 2 ? "CONFIG" : "ENGINE", `${job} failed: ${reason}${cause}`, {
+    hint: `What was saved is on the run's volume. To go on from there: ${remove}, then the same command.`,
+  });
+}
+
+async function tellLog(cluster: Cluster, { pod, container }: Failure, say: (text: string) => void, signal: AbortSignal): Promise<void> {
+  try {
+    const lines = [];
+    for await (const { text } of cluster.log(pod, container, { follow: false, tailLines: TAIL_LINES, signal })) lines.push(`  | ${text}`);
+    say(`the end of the log of ${pod}:\n${lines.join("\n")}`);
+  } catch (error) {
+    say(`the log of ${pod} is gone: ${(error as Error).message}`);
+  }
+}
+
+/** The log of the pod that leads, then of the next one: each line once, however often the stream breaks. */
+class CoordinatorLog {
+  readonly #cluster: Cluster;
+  readonly #say: (text: string) => void;
+  readonly #signal: AbortSignal;
+  #pod: V1Pod | null = null;
+  #reading: Promise<void> = Promise.resolve();
+  readonly #read = new Set<string>();
+
+  constructor(cluster: Cluster, say: (text: string) => void, signal: AbortSignal) {
+    this.#cluster = cluster;
+    this.#say = say;
+    this.#signal = signal;
+  }
+
+  /** The pod that leads now, as last seen. */
+  see(pod: V1Pod | null): void {
+    this.#pod = pod;
+    if (pod === null) return;
+    const name = nameOf(pod);
+    if (this.#read.has(name)) return;
+    this.#read.add(name);
+    this.#reading = this.#reading.then(() => this.#follow(name)).catch((error: Error) => this.#say(`no log of ${name}: ${error.message}`));
+  }
+
+  /** Settles when all is said that pods which have ended had to say; a node that doesn't answer any more is not waited for. */
+  async rest(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const enough = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LOG_END_MS);
+    });
+    await Promise.race([this.#reading, enough]);
+    clearTimeout(timer);
+  }
+
+  async #follow(name: string): Promise<void> {
+    let last = "";
+    for (;;) {
+      const wasOver = this.#isOver(name);
+      const told = last;
+      // Of the second that `last` is in, all lines come again: those up to it are passed over.
+      const since = last === "" ? {} : { sinceTime: `${last.slice(0, 19)}Z` };
+      for await (const { time, text } of this.#cluster.log(name, "coordinator", { follow: true, ...since, signal: this.#signal })) {
+        if (time <= told) continue;
+        last = time;
+        this.#say(text);
+      }
+      if (wasOver || this.#signal.aborted) return;
+      await new Promise((resolve) => setTimeout(resolve, LOG_RETRY_MS));
+    }
+  }
+
+  #isOver(name: string): boolean {
+    return this.#pod === null || nameOf(this.#pod) !== name || hasEnded(this.#pod);
+  }
+}
