@@ -23,8 +23,10 @@ function matrixTable(title: string, matrix: readonly (readonly number[])[], name
 <tbody>${matrix.map((row, truth) => {
     const total = row.reduce((sum, n) => sum + n, 0);
     return html`<tr><th scope="row">${name(truth)}</th>${row.map((n, decided) => {
-      const depth = total === 0 ? 0 : Math.ceil((9 * n) / total);
       const kind = truth === decided ? "right" : "wrong";
+      const share = total === 0 ? 0 : n / total;
+      // Mistakes are few where a model is any good: the root lets them show.
+      const depth = Math.ceil(9 * (kind === "right" ? share : Math.sqrt(share)));
       return html`<td class="${kind} depth-${depth}">${n}</td>`;
     })}</tr>
 `;

@@ -92,7 +92,7 @@ export function budgetChart(runs: readonly NamedRobustness[], source?: string): 
 }
 
 function everySecond<T>(marks: readonly T[]): readonly T[] {
-  return marks.length <= 8 ? marks : marks.filter((_, i) => i % 2 === 0);
+  return marks.length <= 7 ? marks : marks.filter((_, i) => i % 2 === 0);
 }
 
 function shortEps(eps: number, norm: "linf" | "l2"): string {

@@ -29,7 +29,7 @@ h3 { font-size: 1rem; margin: 0 0 6px; } p { max-width: 75ch; margin: 8px 0; } .
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 215px), 1fr)); gap: 12px; margin: 20px 0; }
 .tile { background: var(--panel); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 16px; } .tile b { display: block; font-size: 1.7rem; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .88rem; display: block; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 410px), 1fr)); gap: 16px; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 410px), 1fr)); gap: 16px; margin: 16px 0; }
 figure { margin: 0; padding: 14px 16px; background: var(--panel); border: 1px solid var(--rule); border-radius: 10px; min-width: 0; } figcaption { color: var(--soft); font-size: .9rem; margin-top: 6px; }
 .chart { display: block; width: 100%; height: auto; font: 11px system-ui, "Segoe UI", Roboto, Arial, sans-serif; } .chart text { fill: var(--soft); } .chart .legend { fill: var(--ink); font-size: 11.5px; }
 .chart .grid { stroke: var(--grid); } .chart .axis { stroke: var(--soft); } .chart .series { fill: none; stroke-width: 1.9; stroke-linejoin: round; } .chart .area { stroke: none; fill-opacity: var(--area); }
@@ -43,9 +43,10 @@ caption { text-align: left; color: var(--soft); font-size: .9rem; padding: 6px 0
 .scroll:focus-visible, summary:focus-visible { outline: 2px solid var(--clean); outline-offset: 2px; } .total th, .total td { border-top: 2px solid var(--rule); font-weight: 600; }
 .mark { display: inline-block; border: 1px solid currentColor; border-radius: 99px; padding: 0 10px; font-size: .82rem; font-weight: 600; white-space: nowrap; } .mark.good { color: var(--good); } .mark.fair { color: var(--fair); } .mark.weak { color: var(--weak); } .mark.note { color: var(--soft); }
 .verdict { list-style: none; padding: 0; } .verdict li { margin: 9px 0; } .checks th[scope=row] { font-weight: 500; } .charts + h3, .scroll + h3 { margin-top: 22px; }
-.confusion { font-size: .82rem; } .confusion th, .confusion td { padding: 5px 7px; border-bottom: 0; text-align: right; } .confusion thead th { vertical-align: bottom; font-weight: 500; } .confusion tbody th { white-space: nowrap; font-weight: 500; }
+.confusion { font-size: .82rem; table-layout: fixed; min-width: 700px; } .confusion th, .confusion td { padding: 5px 7px; border-bottom: 0; text-align: right; } .confusion thead th { vertical-align: bottom; font-weight: 500; } .confusion tbody th { white-space: nowrap; font-weight: 500; }
 ${Array.from({ length: 9 }, (_, i) => `.right.depth-${i + 1} { background: ${tint("right", i + 1)}; } .wrong.depth-${i + 1} { background: ${tint("wrong", i + 1)}; }`).join("\n")}
 .chart .interval { fill: none; stroke-width: 1.4; stroke-opacity: .65; } .chart .dot { stroke: none; }
 ${TONES.map((tone) => `.chart .interval.${tone} { stroke: var(--${tone}); } .chart .dot.${tone} { fill: var(--${tone}); }`).join("\n")}
+@media (max-width: 480px) { body { padding: 20px 14px 40px; } th, td { padding-right: 8px; } .figures th[scope=row] { min-width: 8rem; } figure { padding: 12px 10px; } }
 details { margin: 10px 0; } summary { cursor: pointer; font-weight: 600; padding: 4px 0; } .grid-image { display: block; width: 100%; max-width: 660px; image-rendering: pixelated; border-radius: 4px; } ul { padding-left: 1.2rem; max-width: 75ch; } li { margin: 4px 0; }
 `.trim();
