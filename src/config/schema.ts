@@ -72,7 +72,7 @@ export const configSchema = z
     for (const [path, count] of counts) {
       if (count === null || count % groupSize === 0) continue;
       const near = Math.max(1, Math.round(count / groupSize)) * groupSize;
-      const message = `${path.join(".")} is ${count}, which is no multiple of the norm's groups of ${groupSize} samples; take ${near}, or another model.norm.groupSize`;
+      const message = `no multiple of the norm's groups of ${groupSize} samples; take ${near}, or another model.norm.groupSize`;
       context.addIssue({ code: "custom", path: [...path], message });
     }
   });

@@ -210,8 +210,8 @@ describe("groups that don't come out even", () => {
       () =>
         loadConfig({ source: "standard", overrides: ["model.norm=ghost-batch", ...overrides], env: {} });
     expect(load()).not.toThrow();
-    expect(load("data.batchSize=100")).toThrow(/data.batchSize is 100, which is no multiple of the norm's groups of 32 samples; take 96/);
-    expect(load("memory.microBatch=40")).toThrow(/memory.microBatch is 40, which is no multiple/);
+    expect(load("data.batchSize=100")).toThrow(/data.batchSize: 100: no multiple of the norm's groups of 32 samples; take 96/);
+    expect(load("memory.microBatch=40")).toThrow(/memory.microBatch: 40: no multiple/);
   });
 
   it("are one for chains too, where the objective has any; and so are statistics of samples that it doesn't read", () => {
