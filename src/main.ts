@@ -34,6 +34,11 @@ const verbs: readonly Verb[] = [
     load: async () => (await import("./cli/worker.js")).workerCommand(),
   },
   {
+    name: "certs",
+    summary: "certificates and join token for a run over a network",
+    load: async () => (await import("./cli/certs.js")).certsCommand(),
+  },
+  {
     name: "status",
     summary: "where a run stands",
     load: async () => (await import("./cli/status.js")).statusCommand(),

@@ -3,15 +3,17 @@ import { Command } from "commander";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
 import { readRunConfig } from "../evaluate/run-folder.js";
+import { checkExposure } from "../security/security.js";
 import { IsoergError } from "../util/error.js";
 import { parseCount } from "./engine-options.js";
+import { addSecurityOptions, type SecurityFlags, securityOf } from "./security-options.js";
 import { checkExperiment } from "./train/check.js";
 import { leadRun } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { chosenPort, limitsOf, slicesOption, writeResult } from "./train.js";
 import { parseSeconds, parseWorkers, type WorkerCount } from "./worker-count.js";
 
-interface Flags {
+interface Flags extends SecurityFlags {
   readonly listen: string;
   readonly run: string;
   readonly workers: WorkerCount;
@@ -29,7 +31,7 @@ interface Flags {
 const ONE: WorkerCount = { min: null, expected: 1, max: null };
 
 export function coordinatorCommand(): Command {
-  return new Command("coordinator")
+  const command = new Command("coordinator")
     .description("Lead a run whose workers are on other machines: each is started with `isoerg worker --coordinator HOST:PORT`.")
     .argument("[config]", "a ready-made experiment's name, or a YAML file (with --resume: the run's own)")
     .argument("[settings...]", "key=value, over the file's")
@@ -64,14 +66,17 @@ export function coordinatorCommand(): Command {
     .option("--metrics <host:port>", "serve GET /metrics for Prometheus there")
     .option("--health <host:port>", "serve grpc.health.v1 there as well, unencrypted, for probes that can't do TLS")
     .option("--resume", "go on where the run stands, with the workers that wait for it; a finished run is left as it is")
-    .option("--json <file>", "write how the run ended")
+    .option("--json <file>", "write how the run ended");
+  return addSecurityOptions(command)
     .addHelpText(
       "after",
-      "\nTraffic is not encrypted: listen on networks that you trust.\n\nExample:\n  $ isoerg coordinator jdat --listen 10.0.0.5:7070 --workers 4:8 --run runs/jdat\n  $ isoerg coordinator --run runs/jdat --resume --listen 10.0.0.5:7070",
+      "\nWithout --tls traffic is plaintext, which only --insecure lets leave this machine.\n\nExample:\n  $ isoerg certs make --out certs --host 10.0.0.5\n  $ isoerg coordinator jdat --listen 10.0.0.5:7070 --tls certs --workers 4:8 --run runs/jdat\n  $ isoerg coordinator --run runs/jdat --resume --listen 10.0.0.5:7070 --tls certs",
     )
     .action(async (source: string | undefined, settings: string[], flags: Flags) => {
       const config = source === undefined ? ownConfig(flags) : loadConfig({ source, overrides: settings }).config;
       if (!/^.+:\d+$/.test(flags.listen)) throw new IsoergError("USAGE", `--listen ${flags.listen} is not HOST:PORT`);
+      const security = securityOf(flags, "coordinator");
+      checkExposure(`listening on ${flags.listen}`, flags.listen, security, { insecure: flags.insecure === true });
       await checkExperiment(config);
       const entrance = await enterRunFolder(flags.run, config, { resume: flags.resume === true, command: process.argv.slice(2) });
       if (entrance.kind === "finished") {
@@ -84,6 +89,7 @@ export function coordinatorCommand(): Command {
         ...limitsOf(flags),
         slices: flags.slices,
         listen: flags.listen,
+        security,
         timeouts: { joinMs: 1000 * flags.joinTimeout, rejoinMs: 1000 * flags.rejoinTimeout, returnMs: 1000 * flags.returnTimeout },
         resume: entrance.kind === "continue",
         metrics: flags.metrics,

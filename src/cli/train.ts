@@ -4,8 +4,10 @@ import { availableParallelism } from "node:os";
 import { Command, Option } from "commander";
 import { loadConfig } from "../config/load.js";
 import { printConfig } from "../config/print.js";
+import { checkExposure } from "../security/security.js";
 import { IsoergError } from "../util/error.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addSecurityOptions, type SecurityFlags, securityOf, securityWords } from "./security-options.js";
 import { checkExperiment } from "./train/check.js";
 import { mergeChildTraces, startChildren } from "./train/children.js";
 import { dryRun } from "./train/dry-run.js";
@@ -13,7 +15,7 @@ import { leadRun, type RunResult } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { parseWorkers, type WorkerCount } from "./worker-count.js";
 
-interface Flags extends EngineFlags {
+interface Flags extends EngineFlags, SecurityFlags {
   readonly workers: WorkerCount;
   readonly minWorkers?: number;
   readonly slices: "equal" | "measured";
@@ -43,7 +45,7 @@ export function trainCommand(): Command {
     .option("--dry-run", "show the plan, compute one step here, write nothing")
     .option("--print-config", "show every setting and where it came from, and end")
     .option("--json <file>", "write how the run ended");
-  addEngineOptions(command).addHelpText(
+  addEngineOptions(addSecurityOptions(command)).addHelpText(
     "after",
     "\nWithout --threads the workers share the cores evenly.\n" +
       "\nExample:\n  $ isoerg train quickstart --workers 2 --run runs/quickstart\n  $ isoerg train jdat data.batchSize=256 --run runs/large --dry-run",
@@ -64,6 +66,8 @@ export function trainCommand(): Command {
       return;
     }
     const limits = limitsOf(flags);
+    const security = securityOf(flags, "coordinator");
+    checkExposure(`listening on ${flags.listen}`, flags.listen, security, { insecure: flags.insecure === true });
     await checkExperiment(config);
     const runFolder = flags.run ?? `runs/${config.name}`;
     const entrance = await enterRunFolder(runFolder, config, { resume: flags.resume === true, command: process.argv.slice(2) });
@@ -77,6 +81,7 @@ export function trainCommand(): Command {
       ...limits,
       slices: flags.slices,
       listen: flags.listen,
+      security,
       timeouts: { rejoinMs: 0 }, // nobody starts new ones here
       resume: entrance.kind === "continue",
       metrics: flags.metrics,
@@ -88,6 +93,7 @@ export function trainCommand(): Command {
           engine: flags.engine,
           device: flags.device,
           threads,
+          security: securityWords(flags),
           traces: flags.trace !== undefined,
           onExit({ workerId, reason, failed, numLeft }) {
             const hasBegun = coordinator.status().generation > 0;

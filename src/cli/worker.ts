@@ -4,16 +4,18 @@ import { availableParallelism, hostname } from "node:os";
 import { Command, InvalidArgumentError } from "commander";
 import pino from "pino";
 import { DataPorts } from "../collective/data-ports.js";
+import { checkExposure, type Security } from "../security/security.js";
 import { errorCodeOf, IsoergError } from "../util/error.js";
 import { openHealthServer } from "../wire/health.js";
 import type { RunningServer } from "../wire/server.js";
 import type { Whereabouts } from "../worker/dialer.js";
 import { runWorker } from "../worker/worker.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addSecurityOptions, type SecurityFlags, securityOf } from "./security-options.js";
 import { leaderOf } from "./train/run-folder.js";
 import { parseSeconds } from "./worker-count.js";
 
-interface Flags extends EngineFlags {
+interface Flags extends EngineFlags, SecurityFlags {
   readonly coordinator?: string;
   readonly run?: string;
   readonly id?: string;
@@ -62,13 +64,14 @@ export function workerCommand(): Command {
     )
     .option("--log <file>", "append what happens as JSON lines")
     .option("--trace <file>", "write a timeline of every step, for chrome://tracing or ui.perfetto.dev");
-  return addEngineOptions(command)
+  return addEngineOptions(addSecurityOptions(command))
     .addHelpText(
       "after",
       `\nThis machine has ${availableParallelism()} cores.\n\nExample:\n  $ isoerg worker --coordinator 10.0.0.5:7070 --engine torch --device cuda:0`,
     )
     .action(async (flags: Flags) => {
-      const whereabouts = whereaboutsOf(flags);
+      const security = securityOf(flags, "worker");
+      const whereabouts = whereaboutsOf(flags, security);
       const workerId = flags.id ?? hostname();
       const logFile = flags.log === undefined ? undefined : pino.destination({ dest: flags.log, sync: true, append: true, mkdir: true });
       const log = logFile ? pino({ base: { worker: workerId, pid: process.pid } }, logFile) : pino({ enabled: false });
@@ -86,6 +89,7 @@ export function workerCommand(): Command {
           workerId,
           incarnation: randomUUID(),
           engine: { engine: flags.engine, device: flags.device, threads: flags.threads },
+          security,
           ...(flags.ringHost !== undefined && { ringHost: flags.ringHost }),
           ...(flags.dataPorts !== undefined && { dataPorts: flags.dataPorts }),
           connectTimeoutMs: 1000 * flags.connectTimeout,
@@ -106,15 +110,21 @@ export function workerCommand(): Command {
 }
 
 /** @throws IsoergError USAGE where neither an address nor a folder is given. */
-function whereaboutsOf({ coordinator, run }: Pick<Flags, "coordinator" | "run">): Whereabouts {
+function whereaboutsOf({ coordinator, run, ringHost, insecure }: Flags, security: Security): Whereabouts {
   const named = (coordinator ?? "").split(",").filter((address) => address !== "");
   const strange = named.find((address) => !/^.+:\d+$/.test(address));
   if (strange !== undefined) throw new IsoergError("USAGE", `--coordinator ${strange} is not HOST:PORT`);
   if (named.length === 0 && run === undefined) {
     throw new IsoergError("USAGE", "whose worker? Give --coordinator HOST:PORT or --run DIR");
   }
+  const check = (address: string): void => checkExposure(`computing for ${address}`, address, security, { insecure: insecure === true });
+  for (const address of named) check(address);
+  if (ringHost !== undefined) {
+    checkExposure(`listening on ${ringHost} for other workers`, ringHost, security, { insecure: insecure === true });
+  }
   return async () => {
     const announced = run === undefined ? null : await leaderOf(run).catch(() => null);
+    if (announced !== null) check(announced);
     return announced === null ? named : [announced, ...named];
   };
 }

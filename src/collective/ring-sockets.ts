@@ -31,7 +31,7 @@ const MIN_MAX_MESSAGE_BYTES = 256;
 let sharedContext: Context | undefined;
 
 /** One for all rings of this process. Not `blocky`: a process that ends doesn't wait for sockets that nobody reads. */
-function ringContext(): Context {
+export function ringContext(): Context {
   sharedContext ??= new Context({ blocky: false });
   return sharedContext;
 }

@@ -6,10 +6,11 @@
  */
 import type { Pull, Push } from "zeromq";
 import { IsoergError, invariant } from "../util/error.js";
+import { CurvePlace, connectPlainly } from "./curve.js";
 import { decodeFrameHeader, encodeFrameHeader, FRAME_HEADER_BYTES } from "./frames.js";
 import { partnersOf } from "./peer-plan.js";
 import type { PeerTransport } from "./peer-transport.js";
-import { isTimeout, openPull, openPush, type RingSocketOptions } from "./ring-sockets.js";
+import { isTimeout, openPull, openPush, type RingSocketOptions, ringContext } from "./ring-sockets.js";
 import type { Frame, FrameTag, RingPlace } from "./transport.js";
 import { type BindRingOptions, bindPull } from "./zeromq-transport.js";
 
@@ -35,12 +36,15 @@ export async function bindPeers(options: BindRingOptions): Promise<BoundPeers> {
   };
   const bracketed = (name: string): string => (name.includes(":") ? `[${name}]` : name);
   const pull = openPull(sockets);
+  const curve = options.curve ? await CurvePlace.create(ringContext()) : null;
+  curve?.guardPull(pull);
   await bindPull(pull, host, options.ports);
   const endpoint = pull.lastEndpoint;
   invariant(endpoint !== null, "a bound socket has an endpoint");
-  const transport = new ZeromqPeers(options, { pull, timeoutMs, maxPayloadLength });
+  const transport = new ZeromqPeers(options, { pull, timeoutMs, maxPayloadLength, curve });
+  const address = `tcp://${bracketed(options.advertisedHost ?? host)}:${endpoint.slice(endpoint.lastIndexOf(":") + 1)}`;
   return {
-    endpoint: `tcp://${bracketed(options.advertisedHost ?? host)}:${endpoint.slice(endpoint.lastIndexOf(":") + 1)}`,
+    endpoint: curve?.endpoint(address) ?? address,
     connect(endpoints) {
       transport.connect(endpoints, () => openPush(sockets));
       return transport;
@@ -60,23 +64,26 @@ class ZeromqPeers implements PeerTransport {
   readonly maxPayloadLength: number;
   readonly #timeoutMs: number;
   readonly #pull: Pull;
+  readonly #curve: CurvePlace | null;
   readonly #pushes = new Map<number, Push>();
   readonly #inboxes = new Map<number, Inbox>();
   #broken: Error | undefined;
 
   constructor(
     { run, generation, rank, worldSize }: RingPlace,
-    { pull, timeoutMs, maxPayloadLength }: { pull: Pull; timeoutMs: number; maxPayloadLength: number },
+    { pull, timeoutMs, maxPayloadLength, curve }: { pull: Pull; timeoutMs: number; maxPayloadLength: number; curve: CurvePlace | null },
   ) {
     this.place = { run, generation, rank, worldSize };
     this.maxPayloadLength = maxPayloadLength;
     this.#timeoutMs = timeoutMs;
     this.#pull = pull;
+    this.#curve = curve;
     for (const partner of partnersOf(rank, worldSize)) this.#inboxes.set(partner, { frames: [], waiting: undefined, isGone: false });
     void this.#readAll();
   }
 
   connect(endpoints: readonly string[], open: () => Push): void {
+    this.#curve?.admit([...this.#inboxes.keys()].map((partner) => endpoints[partner] as string));
     for (const [partner, inbox] of this.#inboxes) {
       const endpoint = endpoints[partner];
       invariant(endpoint !== undefined, `rank ${partner} has an endpoint`);
@@ -85,7 +92,8 @@ class ZeromqPeers implements PeerTransport {
         inbox.isGone = true;
         setTimeout(() => this.#endIfGone(partner, inbox), DRAIN_MS).unref();
       });
-      push.connect(endpoint);
+      if (this.#curve) this.#curve.connect(push, endpoint);
+      else connectPlainly(push, endpoint);
       this.#pushes.set(partner, push);
     }
   }
@@ -169,6 +177,7 @@ class ZeromqPeers implements PeerTransport {
     if (this.#broken !== undefined) return;
     this.#broken = reason;
     this.#pull.close();
+    this.#curve?.close();
     for (const push of this.#pushes.values()) {
       push.linger = lingerMs;
       push.close();

@@ -9,10 +9,11 @@
  */
 import type { Pull, Push } from "zeromq";
 import { IsoergError, invariant } from "../util/error.js";
+import { CurvePlace, connectPlainly } from "./curve.js";
 import type { DataPorts } from "./data-ports.js";
 import { decodeFrameHeader, encodeFrameHeader, FRAME_HEADER_BYTES } from "./frames.js";
 import { exchangeHellos } from "./hello-exchange.js";
-import { closeSockets, isTimeout, openSockets, type RingSockets } from "./ring-sockets.js";
+import { closeSockets, isTimeout, openSockets, type RingSockets, ringContext } from "./ring-sockets.js";
 import {
   type Frame,
   type FrameTag,
@@ -38,6 +39,8 @@ export interface BindRingOptions extends RingPlace {
   /** Connections that don't answer for so long are ended. Default 15 s. */
   readonly heartbeatTimeoutMs?: number;
   readonly maxPayloadLength?: number;
+  /** Encrypt, and admit only the keys that the endpoints name. The same on all ranks. Default: plaintext. */
+  readonly curve?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -64,10 +67,13 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
     sendTimeoutMs: timeoutMs,
     heartbeatTimeoutMs,
   });
+  const curve = options.curve ? await CurvePlace.create(ringContext()) : null;
+  curve?.guardPull(sockets.pull);
   try {
     await bindPull(sockets.pull, host, options.ports);
   } catch (error) {
     closeSockets(sockets, 0);
+    curve?.close();
     throw new IsoergError("NETWORK", `rank ${options.rank}: can't listen on ${host} for the ring: ${(error as Error).message}`, {
       cause: error,
       hint: "give an address of this machine",
@@ -76,10 +82,11 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
   const bound = sockets.pull.lastEndpoint;
   invariant(bound !== null, "a bound socket has an endpoint");
   const port = bound.slice(bound.lastIndexOf(":") + 1);
-  const transport = new ZeromqTransport({ ...options, timeoutMs, maxPayloadLength }, sockets);
+  const transport = new ZeromqTransport({ ...options, timeoutMs, maxPayloadLength }, sockets, curve);
   let used = false;
+  const address = `tcp://${bracketed(options.advertisedHost ?? host)}:${port}`;
   return {
-    endpoint: `tcp://${bracketed(options.advertisedHost ?? host)}:${port}`,
+    endpoint: curve?.endpoint(address) ?? address,
     async connect(endpoints) {
       invariant(!used, "a bound ring connects once");
       used = true;
@@ -102,6 +109,7 @@ class ZeromqTransport implements RingTransport {
   readonly maxPayloadLength: number;
   readonly #pull: Pull;
   readonly #push: Push;
+  readonly #curve: CurvePlace | null;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => this.interrupt(asError(this.#signal?.reason));
@@ -119,13 +127,18 @@ class ZeromqTransport implements RingTransport {
   #bytesSent = 0;
   #framesDropped = 0;
 
-  constructor(options: BindRingOptions & { readonly timeoutMs: number; readonly maxPayloadLength: number }, sockets: RingSockets) {
+  constructor(
+    options: BindRingOptions & { readonly timeoutMs: number; readonly maxPayloadLength: number },
+    sockets: RingSockets,
+    curve: CurvePlace | null,
+  ) {
     const { run, generation, rank, worldSize } = options;
     this.place = { run, generation, rank, worldSize };
     this.maxPayloadLength = options.maxPayloadLength;
     this.#timeoutMs = options.timeoutMs;
     this.#pull = sockets.pull;
     this.#push = sockets.push;
+    this.#curve = curve;
     this.#pull.events.on("accept", () => {
       this.#connections++;
       this.#disconnected = false;
@@ -150,7 +163,10 @@ class ZeromqTransport implements RingTransport {
         throw new IsoergError("PROTOCOL", `rank ${rank}: ${endpoints.length} endpoints for ${worldSize} ranks`);
       }
       if (this.#broken !== undefined) throw this.#broken;
-      this.#push.connect(next);
+      // The ring's first and only neighbour on this side is the previous rank.
+      this.#curve?.admit([endpoints[previousRank(this.place)] as string]);
+      if (this.#curve) this.#curve.connect(this.#push, next);
+      else connectPlainly(this.#push, next);
       await exchangeHellos(
         this.place,
         {
@@ -285,6 +301,7 @@ class ZeromqTransport implements RingTransport {
     clearTimeout(this.#drainTimer);
     this.#signal?.removeEventListener("abort", this.#onAbort);
     closeSockets({ pull: this.#pull, push: this.#push }, lingerMs);
+    this.#curve?.close();
   }
 }
 

@@ -13,6 +13,7 @@ import type { Config } from "../config/schema.js";
 import { createPlan, numSteps as stepsOf } from "../data/plan.js";
 import type { SampleSource } from "../data/samples.js";
 import { createObjective } from "../objective/objective.js";
+import type { Security } from "../security/security.js";
 import { isGuarded } from "../train/guard/policy.js";
 import type { ErrorCode } from "../util/error.js";
 import type { RunStatus } from "../wire/messages.js";
@@ -40,6 +41,8 @@ export interface CoordinatorOptions {
   readonly store: CheckpointStore;
   /** host:port. Default: loopback, any free port. */
   readonly listen?: string;
+  /** Who is let in, and how traffic is protected. Default: everyone, plaintext. */
+  readonly security?: Security | undefined;
   /** The start waits for so many. */
   readonly workers: number;
   /** Fewer than these are not enough to go on. Default 1. */
@@ -246,6 +249,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     },
     files: options.files ?? {},
     store: options.store,
+    security: options.security,
   }).catch(async (error: unknown) => {
     await closeFiles();
     throw error;

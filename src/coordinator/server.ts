@@ -1,5 +1,6 @@
 /** The coordinator's services, each call handed to its handler in rpc/. How it listens is `../wire/server.ts`'s business. */
 import type { CheckpointStore } from "../checkpoint/store.js";
+import type { Security } from "../security/security.js";
 import { healthService } from "../wire/health.js";
 import type { Welcome } from "../wire/messages.js";
 import { coordination, runControl } from "../wire/proto.js";
@@ -20,11 +21,12 @@ export interface ServerOptions {
   readonly samples: SamplesOptions;
   readonly files: DatasetFiles;
   readonly store: CheckpointStore;
+  readonly security?: Security | undefined;
 }
 
 /** @throws IsoergError NETWORK when the address can't be listened on. */
-export function startServer({ listen, run, welcome, samples, files, store }: ServerOptions): Promise<RunningServer> {
-  return openServer(listen, [
+export function startServer({ listen, run, welcome, samples, files, store, security }: ServerOptions): Promise<RunningServer> {
+  const services = [
     {
       definition: coordination,
       handlers: {
@@ -37,5 +39,6 @@ export function startServer({ listen, run, welcome, samples, files, store }: Ser
     },
     healthService(coordinationHealth(() => run.status())),
     { definition: runControl, handlers: { status: statusHandler(run), watch: watchHandler(run), stop: stopHandler(run) } },
-  ]);
+  ];
+  return openServer(listen, services, security);
 }

@@ -2,22 +2,38 @@
  * Calls of a coordinator, typed by the method's definition: one function for each of the four kinds of call.
  * Keepalive pings find a machine that vanished without a word; a deadline belongs to the caller.
  */
+import { isIP } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import {
   type CallOptions,
+  type ChannelCredentials,
   Client,
   type ClientDuplexStream,
   type ClientReadableStream,
   credentials,
+  InterceptingCall,
+  type Interceptor,
   type MethodDefinition,
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
+import { speaksTls, tryHandshake } from "../security/diagnose.js";
+import { COORDINATOR_NAME, WORKER_NAME } from "../security/names.js";
+import { hostOf, NO_SECURITY, type Security } from "../security/security.js";
+import type { Token } from "../security/token.js";
 import { IsoergError } from "../util/error.js";
 import { MAX_MESSAGE_BYTES } from "./proto.js";
 
+/** Who is expected at the other end: the coordinator, by the name it is called by, or some worker of the run. */
+export type Callee = "coordinator" | "worker";
+
 /** A channel to `host:port`. Nothing is sent before the first call. */
-export function openClient(address: string): Client {
-  return new Client(address, credentials.createInsecure(), {
+export function openClient(address: string, security: Security = NO_SECURITY, callee: Callee = "coordinator"): Client {
+  const name = callee === "worker" ? WORKER_NAME : hostOf(address);
+  return new Client(address, credentialsOf(security, name), {
+    ...(security.token && { interceptors: [withToken(security.token)] }),
+    // What is asked for in the handshake must be a name, not an IP address (RFC 6066, 3); what is checked is `name`.
+    ...(security.identity && { "grpc.ssl_target_name_override": isIP(name) === 0 ? name : COORDINATOR_NAME }),
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
     "grpc.keepalive_time_ms": 10_000,
@@ -29,19 +45,54 @@ export function openClient(address: string): Client {
   });
 }
 
-/** Waits until the coordinator answers at all. @throws IsoergError NETWORK after `timeoutMs`. */
-export function waitForCoordinator(client: Client, address: string, timeoutMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    client.waitForReady(Date.now() + timeoutMs, (cause) => {
-      if (!cause) resolve();
-      else
-        reject(
-          new IsoergError("NETWORK", `no coordinator answers at ${address} (tried for ${Math.round(timeoutMs / 1000)} s)`, {
-            hint: "Check host and port; `isoerg train` and `isoerg coordinator` print the address they listen on.",
-            cause,
-          }),
-        );
+function credentialsOf({ identity }: Security, name: string): ChannelCredentials {
+  if (identity === null) return credentials.createInsecure();
+  return credentials.createSsl(identity.authority, identity.key, identity.certificate, {
+    checkServerIdentity: (_, certificate) => checkServerIdentity(name, certificate as PeerCertificate),
+  });
+}
+
+function withToken(token: Token): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start(metadata, listener, next) {
+        metadata.set("authorization", `Bearer ${token.reveal()}`);
+        next(metadata, listener);
+      },
     });
+}
+
+/** A channel failed for a reason that time does not mend: certificates that don't match. */
+export class RefusedByTls extends IsoergError {}
+
+const PROBE_MS = 2_000;
+
+/**
+ * Waits until the coordinator answers at all.
+ * @throws IsoergError NETWORK after `timeoutMs`; RefusedByTls at once where certificates don't match
+ */
+export async function waitForCoordinator(
+  client: Client,
+  address: string,
+  timeoutMs: number,
+  { identity }: Security = NO_SECURITY,
+): Promise<void> {
+  if (identity !== null) {
+    await tryHandshake(identity, { address, timeoutMs: Math.min(timeoutMs, PROBE_MS) }).catch((error: IsoergError) => {
+      throw new RefusedByTls(error.code, error.message, { ...(error.hint !== undefined && { hint: error.hint }), cause: error.cause });
+    });
+  }
+  const cause = await new Promise<Error | undefined>((resolve) => client.waitForReady(Date.now() + timeoutMs, resolve));
+  if (!cause) return;
+  if (identity === null && (await speaksTls(address, PROBE_MS))) {
+    throw new RefusedByTls("NETWORK", `${address} speaks TLS, and this process was given no certificates`, {
+      hint: "give --tls DIR",
+      cause,
+    });
+  }
+  throw new IsoergError("NETWORK", `no coordinator answers at ${address} (tried for ${Math.round(timeoutMs / 1000)} s)`, {
+    hint: "Check host and port; `isoerg train` and `isoerg coordinator` print the address they listen on.",
+    cause,
   });
 }
 

@@ -1,10 +1,27 @@
 /**
  * The one place where a gRPC server is made: the coordinator's, and each worker's small one for its peers. Size limits,
- * keepalive, and what it listens with. Plaintext, and on loopback unless another address is asked for.
+ * keepalive, and who is let in: with an identity, only those whose certificate its authority signed; with a token, only those
+ * who have it.
  */
-import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServiceDefinition,
+  status,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { NO_SECURITY, type Security } from "../security/security.js";
+import type { Token } from "../security/token.js";
 import { IsoergError } from "../util/error.js";
 import { MAX_MESSAGE_BYTES } from "./proto.js";
+
+/** Of what comes in: blocks of state are about 1 MiB, all else is small. Replies may be larger (`MAX_MESSAGE_BYTES`). */
+const MAX_REQUEST_BYTES = 4 * 2 ** 20;
+/** Probes have no token. */
+const OPEN_TO_ALL = "/grpc.health.v1.";
 
 export interface Service {
   readonly definition: ServiceDefinition;
@@ -22,16 +39,25 @@ export interface RunningServer {
  * @param listen host:port; port 0 for any that is free
  * @throws IsoergError NETWORK when the address can't be listened on
  */
-export async function openServer(listen: string, services: readonly Service[]): Promise<RunningServer> {
+export async function openServer(
+  listen: string,
+  services: readonly Service[],
+  { identity, token }: Security = NO_SECURITY,
+): Promise<RunningServer> {
   const server = new Server({
-    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+    ...(token && { interceptors: [asksFor(token)] }),
+    "grpc.max_receive_message_length": MAX_REQUEST_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
     "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.max_concurrent_streams": 1024,
   });
   for (const { definition, handlers } of services) server.addService(definition, handlers);
-  const port = await bind(server, listen);
+  const credentials =
+    identity === null
+      ? ServerCredentials.createInsecure()
+      : ServerCredentials.createSsl(identity.authority, [{ private_key: identity.key, cert_chain: identity.certificate }], true);
+  const port = await bind(server, listen, credentials);
   return {
     address: `${listen.slice(0, listen.lastIndexOf(":"))}:${port}`,
     close: (graceMs) =>
@@ -45,9 +71,29 @@ export async function openServer(listen: string, services: readonly Service[]): 
   };
 }
 
-function bind(server: Server, listen: string): Promise<number> {
+/** Lets a call go on only with the token; the one who has none hears why, and nothing else. */
+function asksFor(token: Token): ServerInterceptor {
+  return ({ path }, call) =>
+    new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata(metadata, goOn) {
+            const [offered] = metadata.get("authorization");
+            const text = typeof offered === "string" ? offered.replace(/^Bearer /, "") : undefined;
+            if (path.startsWith(OPEN_TO_ALL) || (text !== undefined && token.matches(text))) return goOn(metadata);
+            const details =
+              text === undefined
+                ? "this run asks for a join token: give --token-file FILE"
+                : "the join token is not that of this run; see --token-file";
+            call.sendStatus({ code: status.UNAUTHENTICATED, details, metadata: new Metadata() });
+          },
+        }),
+    });
+}
+
+function bind(server: Server, listen: string, credentials: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(listen, ServerCredentials.createInsecure(), (cause, port) => {
+    server.bindAsync(listen, credentials, (cause, port) => {
       if (!cause) return resolve(port);
       server.forceShutdown();
       const inUse = cause.message.includes("EADDRINUSE");

@@ -5,14 +5,16 @@
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "@grpc/grpc-js";
+import { NO_SECURITY, type Security } from "../security/security.js";
 import { IsoergError } from "../util/error.js";
-import { openClient, waitForCoordinator } from "../wire/client.js";
+import { openClient, RefusedByTls, waitForCoordinator } from "../wire/client.js";
 
 /** Where the coordinator may be now, the likeliest first; empty where nobody knows at present. */
 export type Whereabouts = () => Promise<readonly string[]>;
 
 export interface DialerOptions {
   readonly whereabouts: Whereabouts;
+  readonly security?: Security | undefined;
   readonly random?: () => number;
   readonly pauseMs?: { readonly first: number; readonly longest: number };
 }
@@ -26,13 +28,15 @@ const ATTEMPT_MS = 5_000;
 
 export class Dialer {
   readonly #whereabouts: Whereabouts;
+  readonly #security: Security;
   readonly #random: () => number;
   readonly #pauseMs: { readonly first: number; readonly longest: number };
   #failures = 0;
   #turn = 0;
 
-  constructor({ whereabouts, random = Math.random, pauseMs = { first: 200, longest: 5_000 } }: DialerOptions) {
+  constructor({ whereabouts, security = NO_SECURITY, random = Math.random, pauseMs = { first: 200, longest: 5_000 } }: DialerOptions) {
     this.#whereabouts = whereabouts;
+    this.#security = security;
     this.#random = random;
     this.#pauseMs = pauseMs;
   }
@@ -53,12 +57,13 @@ export class Dialer {
       const addresses = await this.#whereabouts();
       const address = addresses[this.#turn++ % Math.max(1, addresses.length)];
       if (address !== undefined) {
-        const client = openClient(address);
+        const client = openClient(address, this.#security);
         try {
-          await waitForCoordinator(client, address, Math.max(1, Math.min(ATTEMPT_MS, until - performance.now())));
+          await waitForCoordinator(client, address, Math.max(1, Math.min(ATTEMPT_MS, until - performance.now())), this.#security);
           return { client, address };
         } catch (error) {
           client.close();
+          if (error instanceof RefusedByTls) throw error;
           last = (error as Error).message;
         }
       }

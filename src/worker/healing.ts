@@ -6,6 +6,7 @@
 import type { Client } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { StatePart } from "../checkpoint/state-part.js";
+import type { Security } from "../security/security.js";
 import type { Range } from "../util/range.js";
 import { intersect, sizeOf, subtract } from "../util/ranges.js";
 import { callServerStream, openClient } from "../wire/client.js";
@@ -22,6 +23,8 @@ export interface HealingOptions {
   /** Positions whose chains it has, of the generation's step. */
   readonly held: Range;
   readonly offers: Offers;
+  /** For channels to other workers. */
+  readonly security?: Security | undefined;
   readonly signal: AbortSignal;
   readonly log: Logger;
 }
@@ -51,7 +54,7 @@ export async function heal(options: HealingOptions): Promise<Healed> {
       return { state: "keep", ...(await gatherChains(options, options.held)) };
     case "heal": {
       const files = ["model", "optimizer"];
-      const state = await fetchFrom(message.donor, { generation: message.generation, files, rowFrom: 0, rowTo: 0 }, signal);
+      const state = await fetchFrom(message.donor, { generation: message.generation, files, rowFrom: 0, rowTo: 0 }, options);
       return { state, ...(await gatherChains(options, { from: 0, to: 0 })) };
     }
     default:
@@ -68,7 +71,10 @@ async function gatherChains(options: HealingOptions, held: Range): Promise<Pick<
   const ask = async ({ endpoint }: PeerPlace, range: Range): Promise<void> => {
     const request = { generation, files: ["buffer"], rowFrom: range.from, rowTo: range.to };
     try {
-      const rows = await fetchFrom(endpoint, request, AbortSignal.any([signal, AbortSignal.timeout(PEER_TIMEOUT_MS)]));
+      const rows = await fetchFrom(endpoint, request, {
+        security: options.security,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(PEER_TIMEOUT_MS)]),
+      });
       chains.push(...rows);
       missing = subtract(missing, rowsCovered(rows));
     } catch (error) {
@@ -103,9 +109,9 @@ async function gatherChains(options: HealingOptions, held: Range): Promise<Pick<
 async function fetchFrom(
   endpoint: string,
   request: { generation: number; files: string[]; rowFrom: number; rowTo: number },
-  signal: AbortSignal,
+  { security, signal }: Pick<HealingOptions, "security" | "signal">,
 ): Promise<StatePart[]> {
-  const client = openClient(endpoint);
+  const client = openClient(endpoint, security, "worker");
   try {
     return await receiveParts(callServerStream(client, peer.fetch, request), { from: request.rowFrom, to: request.rowTo }, signal);
   } finally {

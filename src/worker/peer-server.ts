@@ -1,5 +1,6 @@
 /** What this worker gives to its peers: a small gRPC server for what it has offered (`offers.ts`). It decides nothing. */
 import type { handleServerStreamingCall } from "@grpc/grpc-js";
+import type { Security } from "../security/security.js";
 import type { FetchRequest, StateBlock } from "../wire/messages.js";
 import { peer } from "../wire/proto.js";
 import { refusal } from "../wire/refusal.js";
@@ -10,10 +11,10 @@ import { stateBlocks } from "./state-transfer.js";
 import type { RingAddress } from "./sums.js";
 
 /** Listens where the ring does: on the address that other workers reach this machine by, and on a port of its range if there is one. */
-export function startPeerServer({ host = "127.0.0.1", ports }: RingAddress, offers: Offers): Promise<RunningServer> {
+export function startPeerServer({ host = "127.0.0.1", ports }: RingAddress, offers: Offers, security?: Security): Promise<RunningServer> {
   const name = host.includes(":") ? `[${host}]` : host;
   const listen = (port: number): Promise<RunningServer> =>
-    openServer(`${name}:${port}`, [{ definition: peer, handlers: { fetch: fetchHandler(offers) } }]);
+    openServer(`${name}:${port}`, [{ definition: peer, handlers: { fetch: fetchHandler(offers) } }], security);
   return ports === undefined ? listen(0) : ports.take(listen);
 }
 

@@ -13,7 +13,7 @@ import { bindPeers } from "../collective/zeromq-peers.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../collective/zeromq-transport.js";
 import type { SumsResult } from "./messages.js";
 
-export type RingAddress = Pick<BindRingOptions, "host" | "advertisedHost" | "ports">;
+export type RingAddress = Pick<BindRingOptions, "host" | "advertisedHost" | "ports" | "curve">;
 
 /** This process's vectors lie in memory that others of the host can map. */
 export interface SharedVectors {

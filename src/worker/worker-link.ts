@@ -12,6 +12,7 @@ import type { Logger } from "pino";
 import type { StatePart } from "../checkpoint/state-part.js";
 import { groupSizeOf } from "../config/group-size.js";
 import type { Config } from "../config/schema.js";
+import type { Security } from "../security/security.js";
 import type { Ballot, Turn, Verdict } from "../train/link.js";
 import { crc32 } from "../util/crc32.js";
 import { type ErrorCode, IsoergError } from "../util/error.js";
@@ -45,6 +46,8 @@ export interface WorkerLinkOptions {
   readonly shared?: SharedVectors | null;
   readonly connectMs: number;
   readonly reconnectMs: number;
+  /** Of this worker's server for peers, and of its channels to them. */
+  readonly security?: Security | undefined;
   readonly log: Logger;
   readonly now?: () => number;
 }
@@ -239,7 +242,7 @@ export class WorkerLink {
     try {
       const { client, address } = await this.#options.dialer.reach(timeoutMs, this.#over.signal);
       this.#ring = this.#options.ring(address);
-      this.#peers ??= await startPeerServer(this.#ring, this.#offers);
+      this.#peers ??= await startPeerServer(this.#ring, this.#offers, this.#options.security);
       if (this.#stop) return client.close();
       this.#client = client;
       const { workerId, incarnation, engine, protocol } = this.#options.hello;
@@ -415,7 +418,14 @@ export class WorkerLink {
     if (place.healing === null && coordinator) {
       this.phase(restore === "checkpoint" ? "load" : "heal");
       const held = restore === "keep" ? this.#rows : { from: 0, to: 0 };
-      const options = { coordinator, message: place.message, positions: place.chains, held, offers: this.#offers };
+      const options = {
+        coordinator,
+        message: place.message,
+        positions: place.chains,
+        held,
+        offers: this.#offers,
+        security: this.#options.security,
+      };
       place.healing = heal({ ...options, signal: place.signal, log: this.#log }).then(
         (healed) => ({ healed }),
         (error: Error) => ({ error }),

@@ -11,6 +11,7 @@ import type { DataPorts } from "../collective/data-ports.js";
 import { ARENA_BYTES, loadHostMemory } from "../collective/host-memory.js";
 import { addNatively } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
+import { NO_SECURITY, type Security } from "../security/security.js";
 import { errorCodeOf, IsoergError } from "../util/error.js";
 import { callServerStream, networkError } from "../wire/client.js";
 import type { FileBlock } from "../wire/messages.js";
@@ -37,6 +38,8 @@ export interface WorkerOptions {
   readonly connectTimeoutMs?: number;
   /** How long it is looked for after it was lost; 0 to end with it. Default 10 minutes. */
   readonly reconnectTimeoutMs?: number;
+  /** How traffic is protected: an identity also encrypts the ring. Default: plaintext. */
+  readonly security?: Security;
   /** A wish to leave in order. */
   readonly signal: AbortSignal;
   readonly log: Logger;
@@ -71,12 +74,14 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
   }
   log.info({ engine }, "engine started");
   const link = new WorkerLink({
-    dialer: new Dialer({ whereabouts: options.whereabouts }),
+    dialer: new Dialer({ whereabouts: options.whereabouts, security: options.security }),
     hello: { workerId, incarnation, engine, protocol: PROTOCOL_VERSION },
     ring: (coordinator) => ({
       host: options.ringHost ?? defaultRingHost(coordinator),
       ...(options.dataPorts !== undefined && { ports: options.dataPorts }),
+      curve: (options.security ?? NO_SECURITY).identity !== null,
     }),
+    security: options.security,
     connectMs: options.connectTimeoutMs ?? 30_000,
     reconnectMs: options.reconnectTimeoutMs ?? 600_000,
     shared,

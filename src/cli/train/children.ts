@@ -16,6 +16,8 @@ export interface ChildrenOptions {
   readonly device: string;
   /** Of each. */
   readonly threads: number;
+  /** Options that protect its traffic. */
+  readonly security: readonly string[];
   /** Whether each writes a timeline into the run's folder. */
   readonly traces?: boolean;
   /** A worker process ended. */
@@ -60,6 +62,7 @@ export function startChildren(options: ChildrenOptions): Children {
     words.push("--reconnect-timeout", "0"); // they end with this process
     words.push("--engine", options.engine, "--device", deviceOf(options.device, i), "--threads", String(options.threads));
     words.push("--log", resolve(options.runFolder, "logs", `worker-${workerId}.jsonl`));
+    words.push(...options.security);
     if (options.traces) words.push("--trace", traceOf(options.runFolder, workerId));
     const child = spawn(process.execPath, [program, ...words], {
       stdio: ["ignore", "ignore", "pipe"],

@@ -16,6 +16,7 @@ import { openDataset } from "../../data/dataset.js";
 import { readRecorded } from "../../data/files.js";
 import { gridPng, scaleFor } from "../../evaluate/grid.js";
 import { createTensorBoardSink } from "../../report/tensorboard.js";
+import type { Security } from "../../security/security.js";
 import { describeSeconds } from "../../util/duration.js";
 import { IsoergError } from "../../util/error.js";
 import { openHealthServer } from "../../wire/health.js";
@@ -32,6 +33,7 @@ export interface LeadOptions {
   readonly maxWorkers?: number;
   readonly slices: Slices;
   readonly listen: string;
+  readonly security?: Security | undefined;
   readonly timeouts: Partial<CoordinatorTimeouts>;
   readonly resume: boolean;
   /** host:port for Prometheus, if any. */
@@ -78,6 +80,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
       onDelete: ({ step, reason }) => log.info({ step, reason }, "checkpoint deleted"),
     }),
     listen: options.listen,
+    security: options.security,
     workers: options.workers,
     minWorkers: options.minWorkers,
     ...(options.maxWorkers !== undefined && { maxWorkers: options.maxWorkers }),

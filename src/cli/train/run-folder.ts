@@ -13,6 +13,7 @@ import { configToYaml } from "../../config/print.js";
 import type { Config } from "../../config/schema.js";
 import { readJournal } from "../../coordinator/journal.js";
 import { readRunConfig } from "../../evaluate/run-folder.js";
+import { withoutSecrets } from "../../security/token.js";
 import { IsoergError } from "../../util/error.js";
 import { describeMachine } from "../../util/machine.js";
 import { packageVersion } from "../../util/package.js";
@@ -160,7 +161,13 @@ function isAlive(pid: number): boolean {
 }
 
 function environmentOf(command: readonly string[]): object {
-  return { isoerg: packageVersion(), command, startedAt: new Date().toISOString(), host: hostname(), machine: describeMachine() };
+  return {
+    isoerg: packageVersion(),
+    command: withoutSecrets(command),
+    startedAt: new Date().toISOString(),
+    host: hostname(),
+    machine: describeMachine(),
+  };
 }
 
 /** The first setting that differs, as `key: here -> there`. */
