@@ -7,6 +7,7 @@
  * Who may connect to a PULL socket is answered by a ZAP handler (ZeroMQ RFC 27) inside this process, one for the context, by the
  * domain that each socket has for itself. A peer may be early, before this rank has heard who its peers are: its answer waits.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { type Context, curveKeyPair, type Pull, type Push, Router } from "zeromq";
 import { IsoergError } from "../util/error.js";
 
@@ -20,11 +21,14 @@ export class CurvePlace {
   readonly #keys: KeyPair = curveKeyPair();
   readonly #domain: string;
   readonly #handler: ZapHandler;
+  readonly #context: Context;
+  #isOpen = true;
   /** Keys that may connect, once they are known. */
   #allow: (keys: ReadonlySet<string>) => void = () => {};
 
-  private constructor(handler: ZapHandler) {
+  private constructor(handler: ZapHandler, context: Context) {
     this.#handler = handler;
+    this.#context = context;
     this.#domain = handler.open(
       new Promise((resolve) => {
         this.#allow = resolve;
@@ -33,7 +37,7 @@ export class CurvePlace {
   }
 
   static async create(context: Context): Promise<CurvePlace> {
-    return new CurvePlace(await handlerOf(context));
+    return new CurvePlace(await acquireHandler(context), context);
   }
 
   /** Before it binds. */
@@ -68,8 +72,11 @@ export class CurvePlace {
 
   /** Nobody is let in any more. */
   close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
     this.#allow(new Set());
     this.#handler.close(this.#domain);
+    releaseHandler(this.#context);
   }
 }
 
@@ -93,15 +100,21 @@ function splitEndpoint(endpoint: string): { readonly address: string; readonly k
   return { address, key };
 }
 
-/** One a context; it lives as long as the process, and listens inside it only. */
-const handlers = new WeakMap<Context, Promise<ZapHandler>>();
+/** One a context, while any place of it is open: a socket that waits would keep the process from its end. */
+const shared = new WeakMap<Context, { numPlaces: number; handler: Promise<ZapHandler> }>();
 
-function handlerOf(context: Context): Promise<ZapHandler> {
-  const known = handlers.get(context);
-  if (known) return known;
-  const starting = ZapHandler.start(context);
-  handlers.set(context, starting);
-  return starting;
+function acquireHandler(context: Context): Promise<ZapHandler> {
+  const entry = shared.get(context) ?? { numPlaces: 0, handler: ZapHandler.start(context) };
+  shared.set(context, entry);
+  entry.numPlaces++;
+  return entry.handler;
+}
+
+function releaseHandler(context: Context): void {
+  const entry = shared.get(context);
+  if (entry === undefined || --entry.numPlaces > 0) return;
+  shared.delete(context);
+  void entry.handler.then((handler) => handler.end());
 }
 
 const OK = ["200", "OK"] as const;
@@ -119,7 +132,7 @@ class ZapHandler {
 
   static async start(context: Context): Promise<ZapHandler> {
     const router = new Router({ context, linger: 0 });
-    await router.bind("inproc://zeromq.zap.01");
+    await bindWhenFree(router);
     const handler = new ZapHandler(router);
     void handler.#serve();
     return handler;
@@ -136,6 +149,10 @@ class ZapHandler {
     this.#domains.delete(domain);
   }
 
+  end(): void {
+    this.#router.close();
+  }
+
   async #serve(): Promise<void> {
     for await (const parts of this.#router) void this.#answer(parts);
   }
@@ -150,6 +167,20 @@ class ZapHandler {
     const [code, text] = publicKey !== undefined && allowed?.has(z85(publicKey)) ? OK : DENIED;
     // One send at a time, as ZeroMQ's sockets want it.
     this.#sending = this.#sending.then(() => this.#router.send([...route, version, requestId, code, text, "", ""])).catch(() => {});
+  }
+}
+
+const BIND_TRIES = 200;
+
+/** ZeroMQ frees the name of a socket that was closed a moment later, on a thread of its own. */
+async function bindWhenFree(router: Router): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await router.bind("inproc://zeromq.zap.01");
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || tries === BIND_TRIES) throw error;
+      await pause(5);
+    }
   }
 }
 

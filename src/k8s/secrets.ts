@@ -7,7 +7,7 @@ import { type Component, TLS_FOLDER, TOKEN_FOLDER } from "./names.js";
 import type { K8sOptions } from "./options.js";
 
 export function securityFlags({ tls }: Pick<K8sOptions, "tls">): readonly string[] {
-  return tls ? [`--tls=${TLS_FOLDER}`, `--token-file=${TOKEN_FOLDER}/token`] : [];
+  return tls ? [`--tls=${TLS_FOLDER}`, `--token-file=${TOKEN_FOLDER}/token`] : ["--insecure"];
 }
 
 export function securityMounts({ tls }: Pick<K8sOptions, "tls">): readonly V1VolumeMount[] {
