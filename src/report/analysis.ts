@@ -69,7 +69,7 @@ function setFigure(
 }
 
 function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 export function detectionBlock({ detection }: Analysis, doc: Doc): Html {
