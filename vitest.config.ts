@@ -10,7 +10,7 @@ export default defineConfig({
     exclude: process.env.ISOERG_SLOW === undefined ? ["test/slow/**", "test/conformance/**"] : [],
     pool: "forks", // engines hold native state per process
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 });
