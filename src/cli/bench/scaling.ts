@@ -150,7 +150,18 @@ async function controlPlane(
   const points: ControlPlanePoint[] = [];
   for (const workers of flags.controlPlane ?? []) {
     say(`${workers} simulated workers`);
-    points.push(await measureControlPlane({ config, workers, samplesPerWorker, steps, computeMs, feed: flags.feed === true, signal }));
+    points.push(
+      await measureControlPlane({
+        config,
+        workers,
+        samplesPerWorker,
+        steps,
+        warmupSteps: flags.warmup,
+        computeMs,
+        feed: flags.feed === true,
+        signal,
+      }),
+    );
   }
   return points;
 }
