@@ -37,7 +37,7 @@ export interface K8sOptions {
   readonly worker: Resources;
   readonly coordinator: Resources;
   readonly shmMiB: number;
-  /** Certificates and token from Secrets, TLS between all processes. */
+  /** Mutual TLS between all processes, certificates and join token from Secrets; without it, plaintext. */
   readonly tls: boolean;
 }
 
@@ -73,7 +73,7 @@ export function k8sOptions(given: Partial<K8sOptions> & Pick<K8sOptions, "name">
     worker: gpus > 0 ? { cpu: 4, memoryMiB: 16_384 } : { cpu: 2, memoryMiB: 4096 },
     coordinator: { cpu: 1, memoryMiB: 2048 },
     shmMiB: 256,
-    tls: false,
+    tls: true,
     ...given,
   };
   for (const [what, label] of [

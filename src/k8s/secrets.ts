@@ -1,5 +1,5 @@
 /**
- * Certificates and token from Secrets, where TLS is asked for: NAME-tls-coordinator and NAME-tls-worker with the files that
+ * Certificates and token from Secrets, unless plaintext is asked for: NAME-tls-coordinator and NAME-tls-worker with the files that
  * `--tls DIR` reads, NAME-token with the key `token`. What makes them is in k8s/README.md; nothing here holds a key.
  */
 import type { V1Volume, V1VolumeMount } from "@kubernetes/client-node";

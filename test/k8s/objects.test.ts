@@ -21,7 +21,7 @@ const variants = {
   "as it is": {},
   "one GPU a pod": { gpus: 1 },
   "four GPUs a pod, in a queue": { gpus: 4, workers: 8, queue: "research", namespace: "team-a", storageClass: "fast" },
-  "one worker, TLS": { workers: 1, tls: true },
+  "one worker, plaintext": { workers: 1, tls: false },
 } as const;
 
 function jobOf(objects: readonly Manifest[], name: string): V1Job {
@@ -45,7 +45,7 @@ describe.each(Object.entries(variants))("a rendered run, %s,", (_name, over) => 
       const command = quiet(verb === "coordinator" ? coordinatorCommand() : workerCommand());
       const known = command.options.map(({ long }) => long);
       // TLS is a part of its own: where these commands have it, its flags are checked with all others.
-      const asked = known.includes("--tls") ? words : words.filter((word) => !/^--(tls|token-file)=/.test(word));
+      const asked = known.includes("--tls") ? words : words.filter((word) => !/^--(tls=|token-file=|insecure$)/.test(word));
       await expect(command.parseAsync(asked, { from: "user" }), args.join(" ")).resolves.toBeDefined();
     }
   });

@@ -14,7 +14,7 @@ function bytes(quantity: string | undefined): number {
 
 describe.each([
   ["CPU", rendered()],
-  ["GPUs, queue and TLS", rendered({ gpus: 2, queue: "research", tls: true })],
+  ["GPUs, in a queue", rendered({ gpus: 2, queue: "research" })],
 ])("each pod of a run (%s)", (_name, objects) => {
   const pods = podsOf(objects);
 
@@ -120,7 +120,7 @@ describe.each([
 });
 
 describe("certificates and token", () => {
-  const pods = podsOf(rendered({ tls: true }));
+  const pods = podsOf(rendered());
 
   it("come from Secrets, of each component its own certificates, readable by its group only", () => {
     for (const { template } of pods) {
@@ -142,8 +142,18 @@ describe("certificates and token", () => {
     }
   });
 
+  it("are neither asked for nor mounted where plaintext is asked for, in so many words", () => {
+    for (const { template } of podsOf(rendered({ tls: false }))) {
+      expect((template.spec?.volumes ?? []).filter(({ secret }) => secret !== undefined)).toEqual([]);
+      for (const { args = [] } of template.spec?.containers ?? []) {
+        expect(args).toContain("--insecure");
+        expect(args.filter((arg) => /tls|token/.test(arg))).toEqual([]);
+      }
+    }
+  });
+
   it("are in no object, no environment and no argument", () => {
-    expect(rendered({ tls: true }).filter(({ kind }) => kind === "Secret")).toEqual([]);
+    expect(rendered().filter(({ kind }) => kind === "Secret")).toEqual([]);
     expect(JSON.stringify(pods)).not.toMatch(/secretKeyRef|BEGIN/);
   });
 });

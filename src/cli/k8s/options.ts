@@ -22,7 +22,7 @@ export interface K8sFlags {
   readonly joinTimeout?: number;
   readonly cpu?: number;
   readonly memory?: number;
-  readonly tls?: true;
+  readonly insecure?: true;
 }
 
 export function addK8sOptions(command: Command): Command {
@@ -42,7 +42,7 @@ export function addK8sOptions(command: Command): Command {
     .option("--grace-period <s>", "seconds between SIGTERM and SIGKILL (default: 120)", parseSeconds)
     .option("--measured <run>", "folder of a run of this size: the grace period is taken from its steps and saves")
     .option("--join-timeout <s>", "seconds that the start waits for all workers (default: 1800)", parseSeconds)
-    .option("--tls", "TLS between all processes, with certificates and token from Secrets");
+    .option("--insecure", "plaintext between the pods (default: mutual TLS, with certificates and join token from Secrets)");
 }
 
 /** @throws IsoergError USAGE */
@@ -64,7 +64,7 @@ export function k8sOptionsOf(config: Config, flags: K8sFlags): K8sOptions {
     ...(flags.queue !== undefined && { queue: flags.queue }),
     ...(grace !== undefined && { graceSeconds: grace }),
     ...(flags.joinTimeout !== undefined && { joinTimeoutSeconds: flags.joinTimeout }),
-    ...(flags.tls && { tls: true }),
+    tls: !flags.insecure,
   });
 }
 
