@@ -44,5 +44,8 @@ export function k8sCommand(): Command {
         `wrote ${objects.length} objects to ${flags.out}; apply them with: kubectl apply --server-side -k ${flags.out}\n`,
       );
     });
-  return new Command("k8s").description("Runs on Kubernetes.").addCommand(render);
+  return new Command("k8s")
+    .description("Runs on Kubernetes.")
+    .addCommand(render)
+    .addHelpText("after", "\nExample:\n  $ isoerg k8s render quickstart --out manifests");
 }
