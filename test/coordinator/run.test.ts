@@ -403,8 +403,7 @@ describe("a run under faults", () => {
           else if (act.kind === "restart") {
             await now().settle(); // the store is one object here: a write that death cut short is the store's own test
             restart(act);
-          }
-          else if (act.kind === "fault" && !isFaulty && chosen) {
+          } else if (act.kind === "fault" && !isFaulty && chosen) {
             chosen.fault = "collective";
             isFaulty = true; // one, so that the limit of retries is not what is tested
           }
