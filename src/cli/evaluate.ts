@@ -118,20 +118,13 @@ async function evaluate(path: string, flags: Flags): Promise<void> {
         {
           path,
           weights,
-          engine,
-          engineOptions: { engine: engine.name, device: flags.device, threads: Math.max(1, Math.floor(flags.threads / flags.workers)) },
+          ...measured(flags, engine),
           attacks: flags.attacks?.attacks ?? [],
           budget: { norm, eps: flags.eps ?? (norm === config.evaluate.attack.norm ? config.evaluate.attack.eps : DEFAULT_EPS[norm]) },
-          effort: effortOf(flags),
           numSamples: flags.samples ?? config.evaluate.samples,
           numProbed: flags.attacks?.attacks.length ? flags.probes : 0,
-          batchSize: flags.batchSize,
-          certify: certificateOf(flags),
-          now: () => new Date(),
           onProgress: bar.update,
           signal,
-          ...(flags.transfer !== undefined && { transferFrom: flags.transfer }),
-          ...(flags.data !== undefined && { dataPath: flags.data }),
         },
         onProcesses(flags.workers),
       ),
@@ -142,6 +135,21 @@ async function evaluate(path: string, flags: Flags): Promise<void> {
   if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(evaluation)}\n`);
   process.stdout.write(describeEvaluation(evaluation));
   process.stdout.write(`\nwrote ${base.evaluationPath}${base.samplesPath ? ` and ${base.samplesPath}` : ""}\n`);
+}
+
+/** What the flags say of a robustness measurement, whatever the model is. */
+function measured(flags: Flags, engine: Engine) {
+  const threads = Math.max(1, Math.floor(flags.threads / flags.workers));
+  return {
+    engine,
+    engineOptions: { engine: engine.name, device: flags.device, threads },
+    effort: effortOf(flags),
+    batchSize: flags.batchSize,
+    certify: certificateOf(flags),
+    now: () => new Date(),
+    ...(flags.transfer !== undefined && { transferFrom: flags.transfer }),
+    ...(flags.data !== undefined && { dataPath: flags.data }),
+  };
 }
 
 async function isWithoutRun(path: string): Promise<boolean> {
@@ -164,20 +172,13 @@ async function evaluateForeign(path: string, flags: Flags, engine: Engine): Prom
         path,
         weights: "auto",
         input: inputOptionsOf(flags),
-        engine,
-        engineOptions: { engine: engine.name, device: flags.device, threads: Math.max(1, Math.floor(flags.threads / flags.workers)) },
+        ...measured(flags, engine),
         attacks,
         budget: { norm, eps: flags.eps ?? DEFAULT_EPS[norm] },
-        effort: effortOf(flags),
         numSamples: flags.samples ?? FOREIGN_SAMPLES,
         numProbed: attacks.length > 0 ? flags.probes : 0,
-        batchSize: flags.batchSize,
-        certify: certificateOf(flags),
-        now: () => new Date(),
         onProgress: bar.update,
         signal,
-        ...(flags.transfer !== undefined && { transferFrom: flags.transfer }),
-        ...(flags.data !== undefined && { dataPath: flags.data }),
       },
       onProcesses(flags.workers),
     ),
