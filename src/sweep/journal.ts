@@ -3,7 +3,7 @@
  * its reason, and every result; the study is what these lines add up to.
  *
  * A decision is on the medium before its job begins, a result before the next decision. A crash tears the last line at most; reading
- * drops it. A job without a result was under way: it is run again, and goes on from its own last checkpoint.
+ * drops it. A job without a result was under way: it is run again from where its trial's last job ended.
  */
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
