@@ -20,7 +20,8 @@ import { Dialer, type Whereabouts } from "./dialer.js";
 import type { Briefing } from "./messages.js";
 import type { SharedVectors } from "./sums.js";
 import { Training } from "./training.js";
-import { type StopTurn, WorkerLink } from "./worker-link.js";
+import type { StopTurn } from "./turns.js";
+import { WorkerLink } from "./worker-link.js";
 
 export interface WorkerOptions {
   /** Where the coordinator may be, asked anew whenever it is looked for. */

@@ -1,0 +1,140 @@
+/**
+ * What a run knows of itself while it is under way: how far it has come, what it waits for, who is there, what is saved. The parts
+ * of the state machine (`attendance.ts`, `regrouping.ts`, `forming.ts`, `stepping.ts`, `going-back.ts`, `closing.ts`) work on it;
+ * each changes what its own noun says. Here stands only what all of them need, and the end, which any of them may bring.
+ */
+import type { ErrorCode } from "../util/error.js";
+import { Checkpoints } from "./checkpoints.js";
+import type { Outcome } from "./events.js";
+import { Figures } from "./figures.js";
+import type { Generation, Stage } from "./generation.js";
+import type { JournalEntry } from "./journal.js";
+import type { HeldState, Lineage } from "./lineage.js";
+import { Roster, type WorkerEntry } from "./roster.js";
+import type { RunOptions } from "./run-options.js";
+import type { SavingResult } from "./saving.js";
+import { Sessions } from "./sessions.js";
+import { Speeds } from "./speeds.js";
+
+export class RunState {
+  readonly options: RunOptions;
+  readonly roster = new Roster();
+  readonly figures = new Figures();
+  readonly speeds: Speeds;
+  readonly lineage: Lineage;
+  readonly sessions: Sessions;
+  readonly checkpoints: Checkpoints;
+  readonly startedAtMs: number;
+  stage: Stage = { kind: "waiting" };
+  generation: Generation | null = null;
+  /** The first step that is not committed. */
+  step: number;
+  /** Why the present generation can't go on. */
+  broken: string | null = null;
+  /** Why another one should follow when the step under way is done. */
+  regroup: string | null = null;
+  engineFaults = { step: -1, count: 0 };
+  stopAsked: { readonly reason: string; readonly code: ErrorCode | null } | null = null;
+  releaseAsked: string | null = null;
+  /** For people: what the membership is waiting for, or why the generation began. */
+  reason = "";
+  /** Of the last committed step. */
+  metrics: Readonly<Record<string, number>> = {};
+  #lastNumber: number;
+
+  /** @param onSaved the checkpoint begun last has ended */
+  constructor(options: RunOptions, onSaved: (result: SavingResult) => void) {
+    const { store, describeState, now, onEvent, start } = options;
+    this.options = options;
+    this.step = start.step;
+    this.lineage = start.lineage;
+    this.sessions = new Sessions(start);
+    this.speeds = new Speeds(options.slices, options.groupSize);
+    this.startedAtMs = now();
+    this.#lastNumber = start.generation;
+    this.checkpoints = new Checkpoints({
+      store,
+      describeState,
+      lastStep: start.checkpointStep,
+      schedule: options.checkpoints,
+      now,
+      record: (entry) => this.record(entry),
+      onEvent,
+      onEnd: onSaved,
+    });
+  }
+
+  /** Incarnations of the present generation, by rank. */
+  get members(): readonly string[] {
+    return this.generation?.members ?? [];
+  }
+
+  /** For a generation that begins: no earlier one of the run had it. */
+  nextNumber(): number {
+    return ++this.#lastNumber;
+  }
+
+  /** The rank of a worker in the present generation, if the message is of it. */
+  rankIn(worker: WorkerEntry, generation: number): number | undefined {
+    if (this.generation?.number !== generation) return undefined;
+    const rank = this.generation.members.indexOf(worker.incarnation);
+    return rank < 0 ? undefined : rank;
+  }
+
+  /** The step whose state this worker holds, if it is one that the run came through. */
+  heldBy(worker: WorkerEntry | undefined): number | null {
+    const holds: HeldState | null = worker?.holds ?? null;
+    return holds !== null && this.lineage.has(holds) ? holds.step : null;
+  }
+
+  /** Nothing has happened to the present generation. */
+  get isIntact(): boolean {
+    return this.broken === null && this.members.every((incarnation) => this.roster.get(incarnation));
+  }
+
+  get isOver(): boolean {
+    return this.stage.kind === "ended";
+  }
+
+  /** A journal that can't be written ends the run: what follows could not be accounted for. */
+  record(entry: JournalEntry): void {
+    try {
+      this.options.journal.append(entry);
+    } catch (error) {
+      this.end("failed", `the journal can't be written: ${(error as Error).message}`, "ENGINE");
+    }
+  }
+
+  notice(message: string): void {
+    this.options.onEvent({ kind: "notice", message });
+  }
+
+  // ---- the end ----
+
+  end(kind: Outcome["kind"], reason: string, code: ErrorCode | null): void {
+    if (this.isOver) return;
+    const outcome = this.#outcome(kind, reason, code);
+    this.stage = { kind: "ended", outcome };
+    this.checkpoints.abandon("the run ended");
+    this.record({ event: "end", outcome: kind, step: this.step, ...(code !== null && { code }), reason });
+    this.roster.send(
+      this.roster.all().map(({ incarnation }) => incarnation),
+      { kind: "stop", outcome: kind, reason, code: code ?? "" },
+    );
+    this.options.onEvent({ kind: "ended", outcome });
+  }
+
+  /** Another coordinator leads the run: nothing more is written or told. */
+  depose(reason: string): void {
+    if (this.isOver) return;
+    const outcome = this.#outcome("failed", reason, "FENCED");
+    this.stage = { kind: "ended", outcome };
+    this.checkpoints.abandon(reason);
+    for (const { port } of this.roster.all()) port.close();
+    this.options.onEvent({ kind: "ended", outcome });
+  }
+
+  #outcome(kind: Outcome["kind"], reason: string, code: ErrorCode | null): Outcome {
+    return { kind, reason, code, step: this.step, checkpointStep: this.checkpoints.lastStep };
+  }
+}
