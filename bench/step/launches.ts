@@ -2,7 +2,7 @@
  * Counts what the torch engine hands to its library: operators, fused activations, noise, copies from the host and back. It
  * stands between the engine and its bridge, so it is taken away again before anything is timed.
  */
-import { bridge } from "../../src/engine/torch/aten.js";
+import { bridge } from "../../src/engine/torch/bridge.js";
 import type { Native } from "../../src/engine/torch/native.js";
 
 /** Begins to count; the returned function ends it and returns the sum. */

@@ -8,7 +8,7 @@ require("@tensorflow/tfjs-core");
 require("@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops");
 require("@tensorflow/tfjs-core/dist/register_all_gradients");
 require("@tensorflow/tfjs-backend-cpu");
-const { openBridge } = require("../../src/engine/torch/aten.js") as typeof import("../../src/engine/torch/aten.js");
+const { openBridge } = require("../../src/engine/torch/bridge.js") as typeof import("../../src/engine/torch/bridge.js");
 const { registerTorch, TORCH } = require("../../src/engine/torch/register.js") as typeof import("../../src/engine/torch/register.js");
 const jasmineUtil = require("@tensorflow/tfjs-core/dist/jasmine_util") as {
   setTestEnvs(envs: { name: string; backendName: string; flags: object; isDataSync: boolean }[]): void;

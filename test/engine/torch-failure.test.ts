@@ -1,7 +1,7 @@
 /** What the torch engine says when memory runs out or a GPU fails: what happened, how much was asked for, what to do. */
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, it } from "vitest";
-import { bridge } from "../../src/engine/torch/aten.js";
+import { bridge } from "../../src/engine/torch/bridge.js";
 import { explained } from "../../src/engine/torch/failure.js";
 import { startTestTorch, torchMissing } from "./torch-kit.js";
 

@@ -10,8 +10,10 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.js";
 import { ops } from "../../src/engine/ops.js";
 import { fillNormal, fillUniform } from "../../src/engine/random/philox.js";
-import { aten, bridge, scope, stridesOf } from "../../src/engine/torch/aten.js";
+import { aten } from "../../src/engine/torch/aten.js";
+import { bridge } from "../../src/engine/torch/bridge.js";
 import { buildModule } from "../../src/engine/torch/start.js";
+import { scope, stridesOf } from "../../src/engine/torch/value.js";
 import { startTestTorch, torchMissing } from "./torch-kit.js";
 
 const missing = await torchMissing();

@@ -1,7 +1,8 @@
 /** Activations and their derivatives: each one fused operation where there is one, of ATen or of native/activation.h. */
 import type { Activation } from "../ops.js";
-import { aten, type Value } from "./aten.js";
+import { aten } from "./aten.js";
 import { smoothActivation } from "./own-kernels.js";
+import type { Value } from "./value.js";
 
 const relu = aten("relu");
 const silu = aten("silu");

@@ -7,9 +7,10 @@
 
 import type { BackendValues, DataType } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import { bridge, device, fromHost, keep, release, scope, Value } from "./aten.js";
+import { bridge, device } from "./bridge.js";
 import type { HostArray } from "./native.js";
 import { BOOL, COMPLEX, INT, STRING, scalarTypeOf } from "./scalar-type.js";
+import { fromHost, keep, release, scope, Value } from "./value.js";
 
 export class TorchBackend extends tf.KernelBackend {
   #numDataIds = 0;

@@ -3,10 +3,11 @@
  * native_group_norm. Statistics and the parameters' gradients are float32 whatever the images are stored in.
  */
 import { invariant } from "../../util/error.js";
-import { aten, atenMany, type Value } from "./aten.js";
+import { aten, atenMany } from "./aten.js";
 import { cast } from "./kernels/convert.js";
 import { groupNormGradLastChannels, groupNormLastChannels } from "./own-kernels.js";
 import { FLOAT } from "./scalar-type.js";
+import type { Value } from "./value.js";
 
 const nativeGroupNorm = atenMany("native_group_norm");
 const nativeGroupNormBackward = atenMany("native_group_norm_backward");

@@ -10,13 +10,15 @@ import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError, invariant } from "../../util/error.js";
 import type { ConvGeometry, EngineOps, NoiseKey, Precision } from "../ops.js";
 import { activate, activateGrad } from "./activation.js";
-import { aten, atenMany, bridge, device, scope, type Value } from "./aten.js";
+import { aten, atenMany } from "./aten.js";
 import type { TorchBackend } from "./backend.js";
+import { bridge, device } from "./bridge.js";
 import { groupNorm, groupNormGrad } from "./group-norm.js";
 import { cast, empty, full } from "./kernels/convert.js";
 import { narrowInputGradient, noiseRows, winogradConvolution, winogradFilterGradient } from "./own-kernels.js";
 import { recordLaunches } from "./recording.js";
 import { BFLOAT16, FLOAT } from "./scalar-type.js";
+import { scope, type Value } from "./value.js";
 
 const permute = aten("permute");
 const convolution = aten("convolution");

@@ -3,7 +3,8 @@
  * convolutions where ATen lacks them or is slow. Nothing comes back where ATen's operators must be taken: on a GPU, or for
  * shapes and processors that a kernel is not written for.
  */
-import { bridge, derivedOf, device, shapeToCells, taken, takenAll, type Value } from "./aten.js";
+import { bridge, device, shapeToCells } from "./bridge.js";
+import { derivedOf, taken, takenAll, type Value } from "./value.js";
 
 /** Rows of keyed noise: kind 0 uniform, 1 normal. */
 export function noiseRows(

@@ -7,7 +7,9 @@
  */
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { Recording } from "../ops.js";
-import { aten, atenInPlace, bridge, device, refuseHostCopies, scope, type Value } from "./aten.js";
+import { aten, atenInPlace } from "./aten.js";
+import { bridge, device } from "./bridge.js";
+import { refuseHostCopies, scope, type Value } from "./value.js";
 
 const clone = aten("clone");
 const copyInto = atenInPlace("copy_");

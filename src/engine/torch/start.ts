@@ -8,10 +8,11 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError } from "../../util/error.js";
 import type { Engine } from "../engine.js";
-import { bridge, fromHost, openBridge, scope } from "./aten.js";
+import { bridge, openBridge } from "./bridge.js";
 import type { BuildModule } from "./libtorch.js";
 import { registerTorch, TORCH } from "./register.js";
 import { FLOAT } from "./scalar-type.js";
+import { fromHost, scope } from "./value.js";
 
 export interface TorchOptions {
   /** `cpu`, `cuda` or `cuda:N`. */

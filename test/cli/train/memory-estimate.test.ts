@@ -6,7 +6,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { estimateMemory, layoutFactors } from "../../../src/cli/train/memory-estimate.js";
 import { type Config, configSchema } from "../../../src/config/schema.js";
 import { createPlan } from "../../../src/data/plan.js";
-import { bridge } from "../../../src/engine/torch/aten.js";
+import { bridge } from "../../../src/engine/torch/bridge.js";
 import { createModel } from "../../../src/model/create.js";
 import { createObjective } from "../../../src/objective/objective.js";
 import { train } from "../../../src/train/loop.js";

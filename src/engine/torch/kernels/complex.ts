@@ -1,7 +1,8 @@
 /** Complex numbers and Fourier transforms, over ATen's own complex type. */
 import type { KernelConfig } from "@tensorflow/tfjs-core";
-import { aten, type Value } from "../aten.js";
+import { aten } from "../aten.js";
 import { COMPLEX } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { cast, float } from "./convert.js";
 import { kernel } from "./define.js";
 

@@ -1,7 +1,9 @@
 /** Conversions that many kernels share. */
-import { aten, device, fromHost, type Value } from "../aten.js";
+import { aten } from "../aten.js";
+import { device } from "../bridge.js";
 import type { HostArray } from "../native.js";
 import { BFLOAT16, FLOAT, HALF, INT } from "../scalar-type.js";
+import { fromHost, type Value } from "../value.js";
 
 const toCopy = aten("_to_copy");
 const fullOf = aten("full");

@@ -19,8 +19,9 @@ import type {
 } from "@tensorflow/tfjs-core";
 import { backend_util, util } from "@tensorflow/tfjs-core";
 import { invariant } from "../../../util/error.js";
-import { aten, atenMany, type Value } from "../aten.js";
+import { aten, atenMany } from "../aten.js";
 import { FLOAT } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { empty, float, permute, reshape } from "./convert.js";
 import { kernel } from "./define.js";
 import { activate } from "./fused-activation.js";

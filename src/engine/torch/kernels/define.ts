@@ -3,9 +3,9 @@
  * result (or an input that it hands on) gets one reference more.
  */
 import type { DataType, KernelConfig, KernelFunc, TensorInfo } from "@tensorflow/tfjs-core";
-import { scope, type Value } from "../aten.js";
 import type { TorchBackend } from "../backend.js";
 import { BYTE, DOUBLE, FLOAT, INT, LONG } from "../scalar-type.js";
+import { scope, type Value } from "../value.js";
 import { cast } from "./convert.js";
 import { onCpu } from "./fallback.js";
 

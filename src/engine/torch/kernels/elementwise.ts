@@ -8,8 +8,9 @@ import type {
   StepAttrs,
   UnaryInputs,
 } from "@tensorflow/tfjs-core";
-import { aten, type Value } from "../aten.js";
+import { aten } from "../aten.js";
 import { BOOL, DOUBLE, INT } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { cast, float, full, isFloat, reshape } from "./convert.js";
 import { kernel } from "./define.js";
 

@@ -8,9 +8,9 @@ import "@tensorflow/tfjs-backend-cpu";
 import type { KernelBackend, KernelConfig, NamedAttrMap, TensorInfo } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import { IsoergError } from "../../../util/error.js";
-import type { Value } from "../aten.js";
 import type { TorchBackend } from "../backend.js";
 import { COMPLEX } from "../scalar-type.js";
+import type { Value } from "../value.js";
 
 /** By name, so that the list in the README can be checked against it. */
 export const fallbackKernels: readonly string[] = [

@@ -1,7 +1,8 @@
 /** The activations that TensorFlow.js can fuse into a matrix product or a convolution. */
 import type { backend_util } from "@tensorflow/tfjs-core";
 import { invariant } from "../../../util/error.js";
-import { aten, type Value } from "../aten.js";
+import { aten } from "../aten.js";
+import type { Value } from "../value.js";
 
 const relu = aten("relu");
 const clamp = aten("clamp");

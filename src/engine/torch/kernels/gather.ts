@@ -2,8 +2,10 @@
 import type { CumsumAttrs, GatherV2Attrs, KernelConfig, TopKAttrs, UnsortedSegmentSumAttrs } from "@tensorflow/tfjs-core";
 import { backend_util, util } from "@tensorflow/tfjs-core";
 import { invariant } from "../../../util/error.js";
-import { aten, atenMany, bridge, type Value } from "../aten.js";
+import { aten, atenMany } from "../aten.js";
+import { bridge } from "../bridge.js";
 import { BOOL, INT, LONG } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { cast, full, reshape } from "./convert.js";
 import { kernel } from "./define.js";
 

@@ -1,8 +1,9 @@
 /** Matrix products, with what TensorFlow.js fuses after them. */
 import type { _FusedMatMulAttrs, BatchMatMulAttrs, KernelConfig } from "@tensorflow/tfjs-core";
 import { util } from "@tensorflow/tfjs-core";
-import { aten, type Value } from "../aten.js";
+import { aten } from "../aten.js";
 import { DOUBLE, INT } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { cast, float, isFloat } from "./convert.js";
 import { kernel } from "./define.js";
 import { activate } from "./fused-activation.js";

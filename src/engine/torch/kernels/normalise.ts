@@ -1,8 +1,9 @@
 /** Batch normalisation with given moments, and Einstein sums. */
 import type { EinsumAttrs, FusedBatchNormAttrs, KernelConfig } from "@tensorflow/tfjs-core";
 import { backend_util } from "@tensorflow/tfjs-core";
-import { aten, type Value } from "../aten.js";
+import { aten } from "../aten.js";
 import { INT } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { cast, float } from "./convert.js";
 import { kernel, listKernel } from "./define.js";
 

@@ -2,8 +2,9 @@
 import type { AvgPool3DAttrs, AvgPoolAttrs, AvgPoolGradAttrs, KernelConfig, MaxPoolAttrs } from "@tensorflow/tfjs-core";
 import { backend_util } from "@tensorflow/tfjs-core";
 import { invariant } from "../../../util/error.js";
-import { aten, atenMany, fromHost, type Value } from "../aten.js";
+import { aten, atenMany } from "../aten.js";
 import { FLOAT } from "../scalar-type.js";
+import { fromHost, type Value } from "../value.js";
 import { cast, empty, float } from "./convert.js";
 import { kernel } from "./define.js";
 import { channelsFirst, channelsLast, cropPadding, halfWindow, paddedSizes, padInput, type Window, window2d, window3d } from "./window.js";

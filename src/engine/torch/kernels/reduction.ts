@@ -1,8 +1,9 @@
 /** Kernels that reduce axes. An empty list of axes reduces nothing in TensorFlow.js and everything in ATen. */
 import type { ArgMaxAttrs, KernelConfig, LogSoftmaxAttrs, MaxAttrs, SoftmaxAttrs, SumAttrs, UnaryInputs } from "@tensorflow/tfjs-core";
 import { util } from "@tensorflow/tfjs-core";
-import { aten, type Value } from "../aten.js";
+import { aten } from "../aten.js";
 import { BOOL, FLOAT, INT } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { cast, float, isFloat } from "./convert.js";
 import { kernel } from "./define.js";
 

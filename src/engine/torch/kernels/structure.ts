@@ -20,8 +20,10 @@ import type {
   UnpackAttrs,
 } from "@tensorflow/tfjs-core";
 import { backend_util, slice_util, util } from "@tensorflow/tfjs-core";
-import { aten, atenMany, device, type Value } from "../aten.js";
+import { aten, atenMany } from "../aten.js";
+import { device } from "../bridge.js";
 import { BOOL, COMPLEX, FLOAT, INT, scalarTypeOf } from "../scalar-type.js";
+import type { Value } from "../value.js";
 import { cast, full, int32, isFloat, permute, range, reshape } from "./convert.js";
 import { kernel, listKernel } from "./define.js";
 

@@ -4,7 +4,8 @@
  * padded before.
  */
 import type { backend_util } from "@tensorflow/tfjs-core";
-import { aten, type Value } from "../aten.js";
+import { aten } from "../aten.js";
+import type { Value } from "../value.js";
 import { permute } from "./convert.js";
 
 const constantPad = aten("constant_pad_nd");
