@@ -1,11 +1,10 @@
-// The CPU allocator under every tensor: freed blocks are kept by size class and handed out again.
+// The CPU allocator under every tensor: freed blocks are kept and handed out again.
 //
 // A training step frees and wants the same few sizes again and again. glibc returns each block of more than 32 MB (and
 // often smaller ones) to the kernel, so that every activation is paid for in page faults: a third of a step where it was
-// measured. The pool also counts: bytes that tensors hold now, their peak, and bytes kept for reuse. What it holds and keeps
-// together stays within twice what tensors ever held at once (small networks: 256 MiB more), so a phase with other sizes
-// than the one before takes that one's blocks' place in the end. A closer limit saves memory and costs dearly: at a
-// quarter more, a pass of the quickstart's network faulted 6 MB in again and took 15.4 ms instead of 11.
+// measured. Large blocks are an arena's (arena.h), small ones are kept by size class. The pool also counts: bytes that tensors
+// hold now, their peak, and bytes kept for reuse. What it holds and keeps together stays within one and a half times what tensors
+// ever held at once (small networks: 64 MiB more).
 //
 // One pool serves the process (worker threads too); a mutex guards it. c10 demands that a block's pointer is its context
 // for raw_allocate, so the size stands in a header before the data.
@@ -15,7 +14,6 @@
 #include <c10/util/Exception.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <iterator>
@@ -23,12 +21,14 @@
 #include <mutex>
 #include <vector>
 
+#include "arena.h"
+
 namespace isoerg {
 
 struct PoolCounts {
-  size_t held = 0;    // bytes in tensors now, rounded up to their size class
+  size_t held = 0;    // bytes in tensors now, rounded up to whole cache lines or to their size class
   size_t peak = 0;    // highest `held` since the last resetPeak
-  size_t cached = 0;  // bytes in freed blocks that wait to be used again
+  size_t cached = 0;  // bytes of memory in freed blocks that wait to be used again
   size_t ceiling = 0; // highest `held` ever
 };
 
@@ -47,7 +47,9 @@ class Pool final : public c10::Allocator {
 
   PoolCounts counts() {
     std::lock_guard<std::mutex> lock(mutex_);
-    return counts_;
+    PoolCounts counts = counts_;
+    counts.cached += arena_.touched();
+    return counts;
   }
 
   void resetPeak() {
@@ -62,10 +64,9 @@ class Pool final : public c10::Allocator {
   }
 
  private:
-  static constexpr size_t kHeader = 64; // keeps the data on a cache line of its own
-  static constexpr size_t kHugePage = size_t(2) << 20;
-  static constexpr size_t kMapped = size_t(512) << 10;
-  static constexpr size_t kSlack = size_t(256) << 20;
+  static constexpr size_t kHeader = Arena::kHeader;
+  static constexpr size_t kLarge = size_t(256) << 10; // an arena's; smaller ones are kept by size class
+  static constexpr size_t kSlack = size_t(64) << 20;
 
   // Eight classes for each power of two: at most 12.5 % is wasted, and nearby sizes share blocks.
   static size_t sizeClass(size_t n) {
@@ -75,8 +76,24 @@ class Pool final : public c10::Allocator {
   }
 
   c10::DataPtr take(size_t n) {
-    if (n == 0) return {nullptr, nullptr, &Pool::release, c10::Device(c10::DeviceType::CPU)};
-    size_t size = sizeClass(n);
+    void* data = n == 0 ? nullptr : n <= kLarge ? takeSmall(sizeClass(n)) : takeLarge(n);
+    return {data, data, &Pool::release, c10::Device(c10::DeviceType::CPU)};
+  }
+
+  void* takeLarge(size_t n) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const size_t size = (n + 63) / 64 * 64;
+    void* data = arena_.take(size);
+    if (!data) {
+      shrink(0); // what is cached may be what is missing
+      data = arena_.take(size);
+    }
+    TORCH_CHECK(data, "out of memory: ", n, " bytes were asked for while tensors hold ", counts_.held, " bytes");
+    count(sizeOf(data));
+    return data;
+  }
+
+  void* takeSmall(size_t size) {
     void* block = nullptr;
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -88,75 +105,72 @@ class Pool final : public c10::Allocator {
         fit->second.pop_back();
         counts_.cached -= size;
       }
-      counts_.held += size;
-      if (counts_.held > counts_.peak) counts_.peak = counts_.held;
-      if (counts_.held > counts_.ceiling) counts_.ceiling = counts_.held;
-      size_t limit = counts_.ceiling + std::max(counts_.ceiling, kSlack);
-      if (!block && counts_.held + counts_.cached > limit) shrink(limit > counts_.held ? limit - counts_.held : 0);
+      count(size);
     }
     if (!block) block = fresh(size);
     memcpy(block, &size, sizeof size);
-    void* data = static_cast<char*>(block) + kHeader;
-    return {data, data, &Pool::release, c10::Device(c10::DeviceType::CPU)};
+    return static_cast<char*>(block) + kHeader;
   }
 
-  // Frees cached blocks, the largest first, until no more than this is cached. Under the lock.
+  // Under the lock, as what follows.
+  void count(size_t size) {
+    counts_.held += size;
+    counts_.peak = std::max(counts_.peak, counts_.held);
+    counts_.ceiling = std::max(counts_.ceiling, counts_.held);
+    const size_t limit = counts_.ceiling + std::max(counts_.ceiling / 2, kSlack);
+    if (counts_.held + counts_.cached + arena_.touched() > limit) shrink(limit > counts_.held ? limit - counts_.held : 0);
+  }
+
+  // Gives cached memory back until no more than this is left: large blocks first.
   void shrink(size_t cached) {
-    while (counts_.cached > cached && !free_.empty()) {
+    arena_.shrink(cached > counts_.cached ? cached - counts_.cached : 0);
+    while (counts_.cached + arena_.touched() > cached && !free_.empty()) {
       auto last = std::prev(free_.end());
       if (last->second.empty()) {
         free_.erase(last);
         continue;
       }
-      giveBack(last->second.back(), last->first);
+      ::free(last->second.back());
       last->second.pop_back();
       counts_.cached -= last->first;
     }
   }
 
-  // Large blocks are mappings of their own: on glibc's heap, aligned blocks of changing sizes leave holes.
   void* fresh(size_t size) {
-    void* block = obtain(size);
-    if (block) return block;
-    trim(); // what is cached may be what is missing
-    block = obtain(size);
-    if (block) return block;
+    void* block = nullptr;
+    if (posix_memalign(&block, 64, size + kHeader) == 0) return block;
+    trim();
+    if (posix_memalign(&block, 64, size + kHeader) == 0) return block;
     std::lock_guard<std::mutex> lock(mutex_);
     counts_.held -= size;
     TORCH_CHECK(false, "out of memory: ", size, " bytes were asked for while tensors hold ", counts_.held, " bytes");
   }
 
-  static void* obtain(size_t size) {
-    void* block = nullptr;
-    if (size < kMapped) return posix_memalign(&block, 64, size + kHeader) == 0 ? block : nullptr;
-    block = mmap(nullptr, size + kHeader, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (block == MAP_FAILED) return nullptr;
-    if (size >= 2 * kHugePage) madvise(block, size + kHeader, MADV_HUGEPAGE);
-    return block;
-  }
-
-  static void giveBack(void* block, size_t size) {
-    if (size < kMapped) ::free(block);
-    else munmap(block, size + kHeader);
+  // An arena's block begins with its size too, which is always more than kLarge.
+  static size_t sizeOf(const void* data) {
+    size_t size;
+    memcpy(&size, static_cast<const char*>(data) - kHeader, sizeof size);
+    return size;
   }
 
   static void release(void* data) {
     if (!data) return;
-    void* block = static_cast<char*>(data) - kHeader;
-    size_t size;
-    memcpy(&size, block, sizeof size);
+    const size_t size = sizeOf(data);
     Pool& pool = instance();
-    {
-      std::lock_guard<std::mutex> lock(pool.mutex_);
-      pool.counts_.held -= size;
-      pool.free_[size].push_back(block);
-      pool.counts_.cached += size;
+    std::lock_guard<std::mutex> lock(pool.mutex_);
+    pool.counts_.held -= size;
+    if (size > kLarge) {
+      pool.arena_.give(data);
+      return;
     }
+    pool.free_[size].push_back(static_cast<char*>(data) - kHeader);
+    pool.counts_.cached += size;
   }
 
   std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;
-  PoolCounts counts_;
+  Arena arena_;
+  std::map<size_t, std::vector<void*>> free_; // small blocks
+  PoolCounts counts_;                         // `cached` of the small ones
 };
 
 } // namespace isoerg
