@@ -5,10 +5,10 @@
 import { posix } from "node:path";
 import type { V1Job, V1JobSpec, V1PersistentVolumeClaim, V1Service, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
 import { failurePolicy } from "./failure-policy.js";
+import { headlessService, memberContainer, memberTemplate } from "./member.js";
 import { COORDINATOR_PORT, coordinatorName, EXPERIMENT_FILE, HEALTH_PORT, labelsOf, METRICS_PORT, WORKSPACE } from "./names.js";
 import { type K8sOptions, numProcesses } from "./options.js";
-import { grpcProbes, hardenedContainer, hardenedPod } from "./pod.js";
-import { securityFlags, securityMounts, securityVolumes } from "./secrets.js";
+import { grpcProbes } from "./pod.js";
 
 /** As src/coordinator/rpc/health.ts names it. */
 const COORDINATION_SERVICE = "isoerg.v1.Coordination";
@@ -27,12 +27,10 @@ export function coordinatorJob(options: K8sOptions, dataPath: string): V1Job {
 
 /** @param dataPath `data.path` of the experiment */
 export function coordinatorSpec(options: K8sOptions, dataPath: string): V1JobSpec {
-  const container = hardenedContainer({
+  const container = memberContainer(options, {
     name: "coordinator",
-    image: options.image,
     args: coordinatorArgs(options),
     resources: options.coordinator,
-    shmMiB: options.shmMiB,
     ports: [
       { name: "grpc", containerPort: COORDINATOR_PORT },
       { name: "health", containerPort: HEALTH_PORT },
@@ -43,29 +41,18 @@ export function coordinatorSpec(options: K8sOptions, dataPath: string): V1JobSpe
       { name: "experiment", mountPath: "/etc/isoerg", readOnly: true },
       { name: "runs", mountPath: `${WORKSPACE}/runs` },
       dataMount(dataPath),
-      ...securityMounts(options),
     ],
   });
   const volumes: V1Volume[] = [
     { name: "experiment", configMap: { name: `${options.name}-experiment` } },
     { name: "runs", persistentVolumeClaim: { claimName: `${options.name}-runs` } },
     { name: "data", persistentVolumeClaim: { claimName: options.dataClaim, readOnly: true } },
-    ...securityVolumes(options, "coordinator"),
   ];
   return {
     backoffLimit: 6,
     podFailurePolicy: failurePolicy(),
     podReplacementPolicy: "Failed", // two coordinators at a time would only wait for each other
-    template: {
-      metadata: { labels: labelsOf(options.name, "coordinator") },
-      spec: hardenedPod({
-        serviceAccount: options.name,
-        containers: [container],
-        volumes,
-        graceSeconds: options.graceSeconds,
-        shmMiB: options.shmMiB,
-      }),
-    },
+    template: memberTemplate(options, "coordinator", { containers: [container], volumes }),
   };
 }
 
@@ -81,12 +68,11 @@ export function coordinatorArgs(options: K8sOptions): readonly string[] {
     `--workers=${numProcesses(options)}`,
     `--min-workers=${options.minWorkers}`,
     `--join-timeout=${options.joinTimeoutSeconds}`,
-    ...securityFlags(options),
   ];
 }
 
 /** The data claim holds a folder for each data set; it is mounted so that the experiment's is where it says. */
-function dataMount(dataPath: string): V1VolumeMount {
+export function dataMount(dataPath: string): V1VolumeMount {
   const path = posix.resolve(WORKSPACE, dataPath);
   const above = posix.dirname(path);
   const common = { name: "data", readOnly: true };
@@ -95,34 +81,28 @@ function dataMount(dataPath: string): V1VolumeMount {
   return { ...common, mountPath: path, subPath: posix.basename(path) };
 }
 
-/** Its name resolves to the pod of the moment, ready or not: workers try until it answers. */
-export function coordinatorService(options: K8sOptions): V1Service {
-  return {
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { name: coordinatorName(options.name), labels: labelsOf(options.name, "coordinator") },
-    spec: {
-      clusterIP: "None",
-      publishNotReadyAddresses: true,
-      selector: labelsOf(options.name, "coordinator"),
-      ports: [{ name: "grpc", port: COORDINATOR_PORT, targetPort: "grpc" }],
-    },
-  };
+/** Its name resolves to the pod of the moment. */
+export function coordinatorService({ name }: K8sOptions): V1Service {
+  return headlessService(name, "coordinator", { name: coordinatorName(name), portName: "grpc", port: COORDINATOR_PORT });
 }
 
-export function claims(options: K8sOptions): readonly V1PersistentVolumeClaim[] {
-  const claim = (name: string, labels: Record<string, string>, storage: string): V1PersistentVolumeClaim => ({
+/** @param access to the runs' claim: by the coordinator's node alone, or by those of all a sweep's trials */
+export function claims(
+  options: K8sOptions,
+  access: "ReadWriteOnce" | "ReadWriteMany" = "ReadWriteOnce",
+): readonly V1PersistentVolumeClaim[] {
+  const claim = (name: string, labels: Record<string, string>, storage: string, mode: string): V1PersistentVolumeClaim => ({
     apiVersion: "v1",
     kind: "PersistentVolumeClaim",
     metadata: { name, labels },
     spec: {
-      accessModes: ["ReadWriteOnce"],
+      accessModes: [mode],
       ...(options.storageClass !== null && { storageClassName: options.storageClass }),
       resources: { requests: { storage } },
     },
   });
   return [
-    claim(`${options.name}-runs`, labelsOf(options.name), options.runStorage),
-    claim(options.dataClaim, { "app.kubernetes.io/name": "isoerg" }, options.dataStorage),
+    claim(`${options.name}-runs`, labelsOf(options.name), options.runStorage, access),
+    claim(options.dataClaim, { "app.kubernetes.io/name": "isoerg" }, options.dataStorage, "ReadWriteOnce"),
   ];
 }

@@ -17,7 +17,7 @@ export const TOKEN_FOLDER = "/etc/isoerg-token";
 /** The images' working folder: `data/...` and `runs/...` of an experiment are below it. */
 export const WORKSPACE = "/workspace";
 
-export type Component = "coordinator" | "worker";
+export type Component = "coordinator" | "worker" | "trial";
 
 export function labelsOf(name: string, component?: Component): Record<string, string> {
   return {

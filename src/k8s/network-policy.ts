@@ -6,19 +6,23 @@ import type { V1NetworkPolicy, V1NetworkPolicySpec } from "@kubernetes/client-no
 import { COORDINATOR_PORT, coordinatorName, DATA_PORTS_START, labelsOf, lastDataPort, selectorOf, workersName } from "./names.js";
 import type { K8sOptions } from "./options.js";
 
+/** For a run of this name; other policies add to it. */
+export function denyAll(name: string): V1NetworkPolicy {
+  return policyOf(name, `${name}-deny`, { podSelector: selectorOf(name), policyTypes: ["Ingress", "Egress"], ingress: [], egress: [] });
+}
+
+function policyOf(run: string, called: string, spec: V1NetworkPolicySpec): V1NetworkPolicy {
+  return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: called, labels: labelsOf(run) }, spec };
+}
+
 export function networkPolicies({ name, gpus }: K8sOptions): readonly V1NetworkPolicy[] {
-  const policy = (called: string, spec: V1NetworkPolicySpec): V1NetworkPolicy => ({
-    apiVersion: "networking.k8s.io/v1",
-    kind: "NetworkPolicy",
-    metadata: { name: called, labels: labelsOf(name) },
-    spec,
-  });
+  const policy = (called: string, spec: V1NetworkPolicySpec): V1NetworkPolicy => policyOf(name, called, spec);
   const workers = { podSelector: selectorOf(name, "worker") };
   const coordinator = { podSelector: selectorOf(name, "coordinator") };
   const dataPorts = [{ protocol: "TCP", port: DATA_PORTS_START, endPort: lastDataPort(Math.max(1, gpus)) }];
   const grpc = [{ protocol: "TCP", port: COORDINATOR_PORT }];
   return [
-    policy(`${name}-deny`, { podSelector: selectorOf(name), policyTypes: ["Ingress", "Egress"], ingress: [], egress: [] }),
+    denyAll(name),
     policy(coordinatorName(name), {
       podSelector: coordinator.podSelector,
       policyTypes: ["Ingress"],

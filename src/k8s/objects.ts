@@ -44,7 +44,7 @@ export function asManifests(options: Pick<K8sOptions, "namespace">, objects: rea
 }
 
 /** Nothing in a run speaks to the API server. */
-function serviceAccount({ name }: K8sOptions): V1ServiceAccount {
+export function serviceAccount({ name }: K8sOptions): V1ServiceAccount {
   return {
     apiVersion: "v1",
     kind: "ServiceAccount",

@@ -4,6 +4,7 @@
  */
 import type { V1Container, V1Job, V1JobSpec, V1PodDisruptionBudget, V1Service } from "@kubernetes/client-node";
 import { failurePolicy } from "./failure-policy.js";
+import { headlessService, memberContainer, memberTemplate } from "./member.js";
 import {
   COORDINATOR_PORT,
   coordinatorName,
@@ -15,8 +16,7 @@ import {
   workersName,
 } from "./names.js";
 import { type K8sOptions, PRE_STOP_SECONDS } from "./options.js";
-import { grpcProbes, hardenedContainer, hardenedPod } from "./pod.js";
-import { securityFlags, securityMounts, securityVolumes } from "./secrets.js";
+import { grpcProbes } from "./pod.js";
 
 /** An engine on a cold node: libraries of gigabytes, and the start of CUDA. */
 const START_SECONDS = 300;
@@ -67,17 +67,10 @@ export function workersSpec(options: K8sOptions, place: WorkerPlace): V1JobSpec 
     backoffLimitPerIndex: BACKOFF_LIMIT_PER_INDEX,
     podFailurePolicy: failurePolicy(),
     podReplacementPolicy: "Failed",
-    template: {
-      metadata: { labels: labelsOf(options.name, "worker") },
-      spec: hardenedPod({
-        serviceAccount: options.name,
-        containers: Array.from({ length: processes }, (_, process) => workerContainer(options, place, process)),
-        volumes: securityVolumes(options, "worker"),
-        graceSeconds: options.graceSeconds,
-        shmMiB: options.shmMiB,
-        ...(subdomain !== null && { subdomain }),
-      }),
-    },
+    template: memberTemplate(options, "worker", {
+      containers: Array.from({ length: processes }, (_, process) => workerContainer(options, place, process)),
+      ...(subdomain !== null && { subdomain }),
+    }),
   };
 }
 
@@ -85,9 +78,8 @@ function workerContainer(options: K8sOptions, { coordinator, env = [], container
   const hasGpu = options.gpus > 0;
   const isAlone = options.gpus <= 1;
   const healthPort = WORKER_HEALTH_START + process;
-  return hardenedContainer({
+  return memberContainer(options, {
     name: process === 0 ? containerName : `${containerName}-${process}`,
-    image: options.image,
     args: [
       "worker",
       `--coordinator=${coordinator}`,
@@ -100,7 +92,6 @@ function workerContainer(options: K8sOptions, { coordinator, env = [], container
       "--reconnect-timeout=900",
       ...(hasGpu ? ["--engine=torch", "--device=cuda"] : []),
       `--threads=${options.worker.cpu}`,
-      ...securityFlags(options),
     ],
     env: [
       { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
@@ -112,27 +103,15 @@ function workerContainer(options: K8sOptions, { coordinator, env = [], container
       ...env,
     ],
     resources: options.worker,
-    shmMiB: options.shmMiB,
     ...(hasGpu && { gpus: 1 }),
     ports: [{ name: process === 0 ? "data" : `data-${process}`, containerPort: Number.parseInt(dataPortsOf(process), 10) }],
     probes: grpcProbes(healthPort, { startSeconds: START_SECONDS }),
     preStopSeconds: PRE_STOP_SECONDS,
-    mounts: [...securityMounts(options)],
   });
 }
 
-export function workersService(options: K8sOptions): V1Service {
-  return {
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { name: workersName(options.name), labels: labelsOf(options.name, "worker") },
-    spec: {
-      clusterIP: "None",
-      publishNotReadyAddresses: true,
-      selector: labelsOf(options.name, "worker"),
-      ports: [{ name: "data", port: DATA_PORTS_START, targetPort: "data" }],
-    },
-  };
+export function workersService({ name }: K8sOptions): V1Service {
+  return headlessService(name, "worker", { name: workersName(name), portName: "data", port: DATA_PORTS_START });
 }
 
 /**

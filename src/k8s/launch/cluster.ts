@@ -89,6 +89,17 @@ export class Cluster {
     });
   }
 
+  /** Deletes a Job and its pods. One that is gone already is no error. */
+  async remove(job: string): Promise<void> {
+    const asked = { name: job, namespace: this.namespace, propagationPolicy: "Background" };
+    await this.#config
+      .makeApiClient(BatchV1Api)
+      .deleteNamespacedJob(asked)
+      .catch((error: unknown) => {
+        if (!(error instanceof ApiException) || error.code !== 404) throw refusalOf(error, `Job ${job}`, this.server);
+      });
+  }
+
   /**
    * Calls `onChange` with all objects of a kind that are there, at first and after each change, until the signal.
    * @throws IsoergError where the server refuses (no right, no such namespace); anything passing is tried again
