@@ -16,7 +16,7 @@ export const layers = [
   ["model", "sampler", "attack", "objective", "optimizer"],
   ["train"],
   ["worker", "coordinator"],
-  ["evaluate", "report", "sweep", "dashboard", "k8s"],
+  ["evaluate", "report", "sweep", "dashboard", "k8s", "launch"],
   ["cli"],
 ];
 
