@@ -90,13 +90,18 @@ const verbs: readonly Verb[] = [
   },
   {
     name: "launch",
-    summary: "start a run on a cluster and follow it",
+    summary: "start a run on other machines and follow it",
     load: async () => (await import("./cli/launch.js")).launchCommand(),
   },
   {
     name: "k8s",
     summary: "a run as Kubernetes objects",
     load: async () => (await import("./cli/k8s.js")).k8sCommand(),
+  },
+  {
+    name: "slurm",
+    summary: "a run as an sbatch script",
+    load: async () => (await import("./cli/slurm.js")).slurmCommand(),
   },
   {
     name: "bench",

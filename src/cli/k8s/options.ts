@@ -68,7 +68,8 @@ export function k8sOptionsOf(config: Config, flags: K8sFlags): K8sOptions {
   });
 }
 
-function parseGpus(text: string): number {
+/** For commander: from 0 on. */
+export function parseGpus(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 0 || value > 16) throw new InvalidArgumentError("It takes a whole number from 0 to 16.");
   return value;
