@@ -12,7 +12,7 @@ import { renderSlurm } from "../../src/launch/slurm/script.js";
 import { packageRoot } from "../../src/util/package.js";
 import { prepareExperiment } from "../kit/cluster.js";
 
-vi.setConfig({ testTimeout: 180_000 }); // seconds of work, in processes that others may crowd out
+vi.setConfig({ testTimeout: 300_000 }); // seconds of work, in processes that others may crowd out
 
 const { config: quickstart } = loadConfig({ source: "quickstart", env: {} });
 const script = (over: Partial<SlurmOptions> = {}): string => renderSlurm(quickstart, slurmOptions({ name: "quickstart", ...over }));

