@@ -5,8 +5,8 @@
  *   npm run test:conformance                  all specs; ends with `N passed, N failed, N skipped`
  *   node test/conformance/run.mjs conv2d      only specs whose name contains this
  *
- * Excluded specs stand in exclusions.mjs, each with its reason; a failure that is not listed ends with exit code 1, and so
- * does a listed spec that no longer exists. Without a libtorch nothing is run, which is said, with exit code 0.
+ * Excluded specs, and those that the suite itself has switched off, stand in exclusions.mjs, each with its reason; a failure or a
+ * switched-off spec that is not listed ends with exit code 1, and so does a listed spec that no longer exists. Without a libtorch nothing is run, which is said, with exit code 0.
  */
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,7 +14,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { buildBridge } from "../../src/engine/torch/build.mjs";
-import { exclusions } from "./exclusions.mjs";
+import { exclusions, pending } from "./exclusions.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, "..", "..");
@@ -44,10 +44,11 @@ await build({
 });
 
 /** @type {Set<string>} */
-const unseen = new Set(exclusions.map(({ spec }) => spec));
+const unseen = new Set([...exclusions, ...pending].map(({ spec }) => spec));
 let passed = 0;
 let failed = 0;
-let skipped = 0;
+let numExcluded = 0;
+let numPending = 0;
 
 const Jasmine = createRequire(import.meta.url)("jasmine");
 const runner = new Jasmine();
@@ -58,16 +59,19 @@ runner.addReporter({
   /** @param {{ fullName: string, status: string, failedExpectations: { message: string, stack?: string }[] }} result */
   specDone({ fullName, status, failedExpectations }) {
     const excluded = exclusions.find(({ spec }) => fullName === spec);
-    if (excluded) unseen.delete(excluded.spec);
-    if (status === "excluded") return;
-    if (status === "pending") skipped++;
-    else if (status === "passed" && !excluded) passed++;
-    else if (excluded) {
-      skipped++;
+    const off = pending.find(({ spec }) => fullName === spec);
+    unseen.delete(fullName);
+    if (status === "excluded") return; // not asked for
+    if (status === "pending" && off) {
+      numPending++;
+      say(`pending in the suite itself: ${fullName}\n    ${off.reason}`);
+    } else if (status === "passed" && !excluded) passed++;
+    else if (excluded && status !== "pending") {
+      numExcluded++;
       say(`excluded: ${fullName}\n    ${excluded.reason}${status === "passed" ? " (it passes here)" : ""}`);
     } else {
       failed++;
-      say(`FAILED: ${fullName}\n    ${(failedExpectations[0]?.message ?? "no message").split("\n")[0]}`);
+      say(`FAILED: ${fullName}\n    ${(failedExpectations[0]?.message ?? `${status}, and not listed`).split("\n")[0]}`);
       if (process.env.STACK) say(failedExpectations[0]?.stack ?? "");
     }
   },
@@ -77,9 +81,10 @@ const overall = await runner.execute(undefined, only);
 if (!only) {
   for (const spec of unseen) {
     failed++;
-    say(`FAILED: the excluded spec '${spec}' does not exist`);
+    say(`FAILED: the listed spec '${spec}' does not exist`);
   }
 }
 if (overall.overallStatus === "failed" && passed + failed === 0) failed++; // the suite itself did not load
-say(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+say(`skipped: ${numExcluded} excluded, ${numPending} pending in the suite itself`);
+say(`${passed} passed, ${failed} failed, ${numExcluded + numPending} skipped`);
 process.exit(failed === 0 ? 0 : 1);
