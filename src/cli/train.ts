@@ -1,7 +1,7 @@
 /** `isoerg train`: leads a run from this process, with worker processes on this machine. */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config/load.js";
 import { printConfig } from "../config/print.js";
 import { checkExposure } from "../security/security.js";
@@ -11,6 +11,7 @@ import { addSecurityOptions, type SecurityFlags, securityOf, securityWords } fro
 import { checkExperiment } from "./train/check.js";
 import { mergeChildTraces, startChildren } from "./train/children.js";
 import { dryRun } from "./train/dry-run.js";
+import { dryRunTerminal } from "./train/dry-run-terminal.js";
 import { leadRun, type RunResult } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { parseWorkers, type WorkerCount } from "./worker-count.js";
@@ -23,6 +24,7 @@ interface Flags extends EngineFlags, SecurityFlags {
   readonly resume?: true;
   readonly listen: string;
   readonly dryRun?: true;
+  readonly dryRunLimit: number;
   readonly printConfig?: true;
   readonly metrics?: string;
   readonly trace?: string;
@@ -42,7 +44,13 @@ export function trainCommand(): Command {
     .addOption(new Option("--listen <host:port>", "address of the coordinator").default("127.0.0.1:0"))
     .option("--metrics <host:port>", "serve GET /metrics for Prometheus there")
     .option("--trace <file>", "write a timeline of every step, rank by rank, for chrome://tracing or ui.perfetto.dev")
-    .option("--dry-run", "show the plan, compute one step here, write nothing")
+    .option("--dry-run", "show the plan, what a step needs and how long it takes here; write nothing")
+    .option(
+      "--dry-run-limit <seconds>",
+      "how long a dry run may measure: a smaller step, if need be; 0 for estimates alone",
+      parseSeconds,
+      20,
+    )
     .option("--print-config", "show every setting and where it came from, and end")
     .option("--json <file>", "write how the run ended");
   addEngineOptions(addSecurityOptions(command)).addHelpText(
@@ -62,7 +70,9 @@ export function trainCommand(): Command {
         ? Math.max(1, Math.floor(availableParallelism() / flags.workers.expected))
         : flags.threads;
     if (flags.dryRun) {
-      process.stdout.write(await dryRun({ config, workers: flags.workers.expected, engine: { ...flags, threads } }));
+      const report = dryRunTerminal({ out: process.stdout, error: process.stderr });
+      const engine = { ...flags, threads };
+      await dryRun({ config, workers: flags.workers.expected, engine, limitSeconds: flags.dryRunLimit, report }).finally(report.end);
       return;
     }
     const limits = limitsOf(flags);
@@ -112,6 +122,13 @@ export function slicesOption(): Option {
   return new Option("--slices <how>", "equal parts of each batch for all workers, or parts by measured speed; results are the same")
     .choices(["equal", "measured"])
     .default("equal");
+}
+
+function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0 && value < Number.POSITIVE_INFINITY))
+    throw new InvalidArgumentError("It takes seconds, 0 or more.");
+  return value;
 }
 
 /** How many workers a run wants, at least needs and at most takes. @throws IsoergError USAGE */
