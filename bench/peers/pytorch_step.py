@@ -8,7 +8,7 @@ written by bench/step/prepare.ts, the answer is one line of JSON as in bench/ste
 import contextlib
 import json
 import os
-import resource
+import re
 import sys
 import time
 
@@ -145,6 +145,12 @@ def objective(net, x, x_adv, x_gen, y, weights, beta):
     )
 
 
+def resident(name):
+    """VmRSS or VmHWM in bytes: what bench/step/run.ts reads of its own process."""
+    with open("/proc/self/status") as file:
+        return int(re.search(rf"^{name}:\s+(\d+) kB$", file.read(), re.M).group(1)) * 1024
+
+
 def main(folder):
     with open(os.path.join(folder, "job.json")) as file:
         job = json.load(file)
@@ -162,6 +168,7 @@ def main(folder):
     height, width, channels = job["shape"]
     images = array("images.u8", torch.uint8).view(-1, height, width, channels).permute(0, 3, 1, 2)  # NHWC storage is channels_last
     labels = array("labels.i32", torch.int32).long()
+    start_rss = resident("VmRSS")
     batch, count = config["data"]["batchSize"], config["sampler"]["chains"]
     net = Network(config["model"], channels, job["numClasses"]).to(device, memory_format=torch.channels_last)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
@@ -225,7 +232,8 @@ def main(folder):
                 "stepMs": step_ms,
                 "partsMs": parts,
                 "checkLoss": check_loss,
-                "peakRssBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peakRssBytes": resident("VmHWM"),
+                "startRssBytes": start_rss,
                 "peakTensorBytes": torch.cuda.max_memory_allocated() if device.type == "cuda" else None,
                 "opsPerStep": counter.count,
                 "peakGflops": None,

@@ -41,8 +41,10 @@ export interface StepResult {
   readonly partsMs: Readonly<Record<string, number>>;
   /** Mean cross-entropy of the first batch's samples at the parameters of check.f32: the same for all who compute the same model. */
   readonly checkLoss: number;
-  /** Largest resident set of the process, libraries and all. */
+  /** Largest resident set of the process until the last step, libraries and all: VmHWM of /proc/self/status. */
   readonly peakRssBytes: number;
+  /** Resident before the first tensor: the program, its libraries and the samples. */
+  readonly startRssBytes: number;
   /** Largest sum of tensors, where the program accounts for them. */
   readonly peakTensorBytes: number | null;
   /** Operations handed to the library below in one step; null where that isn't counted. */

@@ -34,6 +34,7 @@ export interface Figures {
   readonly shareOfPeak: number | null;
   readonly peakGflops: number | null;
   readonly peakRssBytes: number;
+  readonly startRssBytes: number;
   readonly peakTensorBytes: number | null;
   readonly opsPerStep: number | null;
   readonly checkLoss: number;
@@ -126,6 +127,7 @@ export function summarise(results: readonly StepResult[], { batchSize, flops }: 
     shareOfPeak: peakGflops === null ? null : flops / (median / 1000) / (peakGflops * 1e9),
     peakGflops,
     peakRssBytes: Math.max(...results.map((result) => result.peakRssBytes)),
+    startRssBytes: Math.max(...results.map((result) => result.startRssBytes)),
     peakTensorBytes: first.peakTensorBytes,
     opsPerStep: first.opsPerStep,
     checkLoss: first.checkLoss,

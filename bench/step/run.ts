@@ -2,7 +2,7 @@
  * Runs one job with isoerg itself, in a process of its own: `node run.js FOLDER` writes a StepResult as one line of JSON. What
  * is timed is the training loop that trains for real, over a link of one worker.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
@@ -25,6 +25,7 @@ export async function runJob(folder: string): Promise<StepResult> {
   const images = new Uint8Array(readFileSync(join(folder, jobFiles.images)));
   const labels = int32(readFileSync(join(folder, jobFiles.labels)));
   const engine = await startEngine(job);
+  const startRssBytes = residentSet().now;
   const checkLoss = checkForward(job, folder, images, labels);
 
   const size = pixelsOf(shape);
@@ -59,7 +60,8 @@ export async function runJob(folder: string): Promise<StepResult> {
   // What lies between the phases: drawing the batch, and the vote and update told one step late.
   partsMs.other = meanMs - Object.values(partsMs).reduce((sum, ms) => sum + ms, 0);
   const memory = {
-    peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    startRssBytes,
+    peakRssBytes: residentSet().peak,
     peakTensorBytes: engine.name === "torch" ? engine.memory().peakBytes : null,
   };
   const peakGflops = measurePeak({ precision: job.precision, budgetMs: 1000, nowMs: () => performance.now() });
@@ -81,6 +83,19 @@ function checkForward({ config, shape, numClasses }: StepJob, folder: string, im
   for (let i = 0; i < numSamples; i++)
     sum += logSumExp(logits, i * numClasses, numClasses) - (logits[i * numClasses + (labels[i] as number)] as number);
   return sum / numSamples;
+}
+
+/**
+ * Of this process. Not getrusage's figure: that one begins with the parent's at the moment it forked. Where the system has no such
+ * file, its own.
+ */
+function residentSet(): { now: number; peak: number } {
+  const status = existsSync("/proc/self/status") ? readFileSync("/proc/self/status", "utf8") : "";
+  const kibibytes = (name: string): number | undefined => {
+    const found = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1];
+    return found === undefined ? undefined : 1024 * Number(found);
+  };
+  return { now: kibibytes("VmRSS") ?? process.memoryUsage.rss(), peak: kibibytes("VmHWM") ?? 1024 * process.resourceUsage().maxRSS };
 }
 
 const float32 = (bytes: Buffer): Float32Array => new Float32Array(new Uint8Array(bytes).buffer);

@@ -72,6 +72,7 @@ describe("the figures", () => {
     partsMs,
     checkLoss: 2,
     peakRssBytes: 5e8,
+    startRssBytes: 2e8,
     peakTensorBytes: null,
     opsPerStep: 7,
     peakGflops: 100,
