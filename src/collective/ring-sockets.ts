@@ -27,6 +27,8 @@ const SEND_HIGH_WATER_MARK = 8;
 const RECEIVE_HIGH_WATER_MARK = 0;
 /** A hello is below this, however short a frame may be. */
 const MIN_MAX_MESSAGE_BYTES = 256;
+/** ZeroMQ counts what encryption adds: command name, nonce, flags and authenticator of CurveZMQ's MESSAGE, 33 bytes. */
+const ENCRYPTION_BYTES = 64;
 
 let sharedContext: Context | undefined;
 
@@ -41,7 +43,7 @@ export function openSockets(options: RingSocketOptions): RingSockets {
 }
 
 export function openPull(options: RingSocketOptions): Pull {
-  const maxMessageSize = Math.max(options.maxMessageBytes, MIN_MAX_MESSAGE_BYTES);
+  const maxMessageSize = Math.max(options.maxMessageBytes, MIN_MAX_MESSAGE_BYTES) + ENCRYPTION_BYTES;
   return new Pull({ ...commonOf(options), receiveHighWaterMark: RECEIVE_HIGH_WATER_MARK, maxMessageSize });
 }
 

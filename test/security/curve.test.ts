@@ -39,6 +39,16 @@ describe("an encrypted ring", () => {
     ]);
   });
 
+  it("carries the longest frame that a ring may", async () => {
+    const rings = await bound(2, 1);
+    const transports = await Promise.all(rings.map((ring) => ring.connect(rings.map(({ endpoint }) => endpoint))));
+    opened.push(...transports);
+    const [zero, one] = transports as [(typeof transports)[number], (typeof transports)[number]];
+    const payload = new Float32Array(zero.maxPayloadLength).fill(3);
+    await zero.send(tag, payload);
+    expect((await one.receive()).payload.every((value) => value === 3)).toBe(true);
+  });
+
   it("has a key of its own in each generation, and does not let one of an earlier generation in", async () => {
     const before = await bound(2, 1);
     const now = await bound(2, 2);
