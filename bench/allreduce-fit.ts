@@ -29,7 +29,7 @@ export async function fitAllReduce(options: AllReduceBenchOptions): Promise<AllR
       );
       const sizesBytes = lengths.map((length) => 4 * length);
       const timed = await timeRanks(
-        { way: "ring", algorithm },
+        { way: "zeromq", algorithm },
         { worldSize, sizesBytes, seconds: secondsPerSize, ...(signal && { signal }) },
       );
       for (const { sizeBytes, timesMs } of timed) {

@@ -3,13 +3,16 @@ import { allReduce } from "../src/collective/all-reduce.js";
 import { HostMember } from "../src/collective/host-member.js";
 import { ARENA_BYTES, loadHostMemory } from "../src/collective/host-memory.js";
 import { agreeOnSummation } from "../src/collective/host-summation.js";
+import { loadNativeStreams } from "../src/collective/native-streams.js";
 import { addNatively, adoptSummable, allocateSummable, summableView } from "../src/collective/reduce.js";
-import { type Summation, sumOverRing } from "../src/collective/summation.js";
+import { splitTokens, withToken } from "../src/collective/stream-handshake.js";
+import { bindStreams } from "../src/collective/stream-links.js";
+import type { Summation } from "../src/collective/summation.js";
 import type { RingTransport, SumTag } from "../src/collective/transport.js";
 import { type BoundRing, bindRing } from "../src/collective/zeromq-transport.js";
 
-/** Over the ring of all ranks, or in the host's shared memory. */
-export type AllReduceWay = "ring" | "host";
+/** Over TCP by native code, through ZeroMQ in plaintext or encrypted, or in the host's shared memory. */
+export type AllReduceWay = "streams" | "zeromq" | "curve" | "host";
 
 /** Told, it is what is timed; otherwise the cost model chooses, as in training. */
 export type RingAlgorithm = "ring" | "whole";
@@ -21,13 +24,14 @@ export type AllReduceRankTask =
 
 export type AllReduceRankReply =
   | { readonly kind: "bound"; readonly endpoint: string }
-  | { readonly kind: "connected"; readonly way: Summation["way"] }
+  | { readonly kind: "connected"; readonly way: Summation["way"]; readonly carrier: Summation["carrier"] }
   | { readonly kind: "summed"; readonly timesMs: readonly number[] };
 
 const NUM_WARMING_SUMS = 3;
 let worldSize = 1;
 let rank = 0;
 let step = 0;
+let way: AllReduceWay = "streams";
 let bound: BoundRing | undefined;
 let transport: RingTransport | undefined;
 let summation: Summation | undefined;
@@ -48,7 +52,7 @@ process.on("disconnect", () => process.exit()); // the one who asks is gone: nob
 async function carryOut(task: AllReduceRankTask): Promise<AllReduceRankReply> {
   switch (task.kind) {
     case "bind": {
-      ({ rank, worldSize } = task);
+      ({ rank, worldSize, way } = task);
       const place = { run: 1, generation: 1, rank, worldSize };
       const loaded = await loadHostMemory();
       if (loaded.ok) {
@@ -56,19 +60,24 @@ async function carryOut(task: AllReduceRankTask): Promise<AllReduceRankReply> {
         const arena = memory.createArena(ARENA_BYTES);
         addNatively(memory.add);
         allocate = (numValues) => new Float32Array(memory.view(arena, memory.allocate(arena, 4 * numValues), 4 * numValues));
-        if (task.way === "host") {
+        if (way === "host") {
           member = new HostMember({ memory, arena, place });
           member.sums.adopt();
         }
       }
-      bound = await bindRing(place);
-      return { kind: "bound", endpoint: bound.endpoint };
+      bound = await bindRing({ ...place, curve: way === "curve" });
+      return { kind: "bound", endpoint: way === "streams" ? withToken(bound.endpoint) : bound.endpoint };
     }
     case "connect": {
       if (bound === undefined) throw new Error("connected before bound");
-      transport = await bound.connect(task.endpoints);
-      summation = member ? await agreeOnSummation({ transport, member, bind: bindRing }) : sumOverRing(transport);
-      return { kind: "connected", way: summation.way };
+      const { endpoints, secret } = splitTokens(task.endpoints, { run: 1, generation: 1 });
+      transport = await bound.connect(endpoints);
+      const loaded = await loadNativeStreams();
+      summation = await agreeOnSummation({
+        ...{ transport, member, bind: bindRing, onRefusal: (reason) => process.stderr.write(`${reason}\n`) },
+        ...(loaded.ok && secret && { bindStreams: (place) => bindStreams({ ...place, native: loaded.native, secret }) }),
+      });
+      return { kind: "connected", way: summation.way, carrier: summation.carrier };
     }
     case "sum":
       return { kind: "summed", timesMs: await sumOften(task) };

@@ -24,6 +24,8 @@ export interface AllReduceBenchOptions {
   /** How often each program is started, in turn. */
   readonly rounds?: number;
   readonly peer?: AllReducePeer;
+  /** Also our sums through ZeroMQ, in plaintext and with CURVE. */
+  readonly curve?: boolean;
   /** The Python that has PyTorch. */
   readonly python?: string;
   readonly signal?: AbortSignal;
@@ -70,7 +72,7 @@ const OURS = "isoerg";
 export async function benchAllReduce(options: AllReduceBenchOptions = {}): Promise<AllReduceBench> {
   const { worldSizes = ALL_REDUCE_WORLD_SIZES, sizesBytes = ALL_REDUCE_SIZES_BYTES, rounds = 2 } = options;
   const { peers, missing } = await findPeers(options);
-  const programs = [ourProgram("tcp"), ourProgram("memory"), ...peers];
+  const programs = [...ourPrograms(options.curve ?? false), ...peers];
   const results: AllReduceResult[] = [];
   for (const worldSize of worldSizes) {
     const times = new Map<PeerProgram, Map<number, number[]>>(programs.map((program) => [program, new Map()]));
@@ -125,7 +127,7 @@ function summarise({ name, medium }: PeerProgram, worldSize: number, sizeBytes: 
 
 function ratioOf(figures: readonly AllReduceFigures[], medium: Medium): number | null {
   const ours = figures.find((of) => of.program === OURS && of.medium === medium);
-  const theirs = figures.filter((of) => of.program !== OURS && of.medium === medium).map(({ p50Ms }) => p50Ms);
+  const theirs = figures.filter((of) => !of.program.startsWith(OURS) && of.medium === medium).map(({ p50Ms }) => p50Ms);
   return ours === undefined || theirs.length === 0 ? null : Math.min(...theirs) / ours.p50Ms;
 }
 
@@ -159,9 +161,13 @@ function formatSize(bytes: number): string {
 
 // ---- ours ----
 
-function ourProgram(medium: Medium): PeerProgram {
-  const way: AllReduceWay = medium === "tcp" ? "ring" : "host";
-  return { name: OURS, medium, time: (options) => timeRanks({ way }, options) };
+function ourPrograms(withCurve: boolean): PeerProgram[] {
+  const program = (name: string, medium: Medium, way: AllReduceWay): PeerProgram => ({
+    ...{ name, medium },
+    time: (options) => timeRanks({ way }, options),
+  });
+  const encrypted = [program(`${OURS}, ZeroMQ`, "tcp", "zeromq"), program(`${OURS}, CURVE`, "tcp", "curve")];
+  return [program(OURS, "tcp", "streams"), ...(withCurve ? encrypted : []), program(OURS, "memory", "host")];
 }
 
 /** Times our own sums. @throws IsoergError ENGINE when a process fails or doesn't sum that way. */
@@ -180,7 +186,9 @@ export async function timeRanks(
     const bound = await Promise.all(ranks.map((child, rank) => ask(child, { kind: "bind", rank, worldSize, way })));
     const endpoints = bound.flatMap((reply) => (reply.kind === "bound" ? [reply.endpoint] : []));
     const connected = await Promise.all(ranks.map((child) => ask(child, { kind: "connect", endpoints })));
-    if (connected.some((reply) => reply.kind !== "connected" || reply.way !== way)) {
+    const isOther = (reply: AllReduceRankReply): boolean =>
+      reply.kind !== "connected" || (reply.way === "host" ? way !== "host" : reply.carrier !== (way === "curve" ? "zeromq" : way));
+    if (connected.some(isOther)) {
       throw new IsoergError("ENGINE", `the processes do not sum by the ${way}`, { hint: "node src/collective/native/build.mjs says why" });
     }
     const times: { sizeBytes: number; timesMs: readonly number[] }[] = [];

@@ -12,7 +12,7 @@ import { Packr } from "msgpackr";
 import type { RingPlace } from "./transport.js";
 
 /** Of hello, frames and the agreement after them. Raised when one of them changes. */
-export const RING_PROTOCOL = 2;
+export const RING_PROTOCOL = 3;
 
 const MAX_HELLO_BYTES = 256;
 const packr = new Packr({ useRecords: false });

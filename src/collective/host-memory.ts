@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { packageRoot } from "../util/package.js";
 
-/** What a sum ended with, in the order of native/host_memory.cc. */
+/** What a sum ended with, in the order of native/outcome.h. */
 export const OUTCOMES = ["done", "pending", "gone", "disagree", "timed-out", "closed", "worn-out"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
@@ -61,13 +61,23 @@ export const ARENA_BYTES = 2 ** 34;
 /** Loads the library, compiling it where that has not been done. Says why where there is none. */
 export async function loadHostMemory(env: NodeJS.ProcessEnv = process.env): Promise<HostMemoryLoad> {
   if (env.ISOERG_SHARED_MEMORY === "0") return { ok: false, reason: "ISOERG_SHARED_MEMORY=0", hint: "leave the variable out" };
+  const loaded = await loadLibrary<HostMemory>(env);
+  return loaded.ok ? { ok: true, memory: loaded.library, path: loaded.path } : loaded;
+}
+
+export type LibraryLoad<Functions> =
+  | { readonly ok: true; readonly library: Functions; readonly path: string }
+  | { readonly ok: false; readonly reason: string; readonly hint: string };
+
+/** The library for whichever of its functions the caller wants. */
+export async function loadLibrary<Functions>(env: NodeJS.ProcessEnv): Promise<LibraryLoad<Functions>> {
   const script = join(packageRoot, "src", "collective", "native", "build.mjs");
   if (!existsSync(script)) return { ok: false, reason: `${script} is missing`, hint: "install the package whole" };
   const { buildHostMemory } = (await import(pathToFileURL(script).href)) as BuildModule;
   const built = buildHostMemory({ env });
   if (!built.ok) return built;
   try {
-    return { ok: true, memory: requireHostMemory(built.path), path: built.path };
+    return { ok: true, library: createRequire(import.meta.url)(built.path) as Functions, path: built.path };
   } catch (error) {
     const reason = `${built.path} can't be loaded: ${error instanceof Error ? error.message : String(error)}`;
     return { ok: false, reason, hint: "remove build/collective and start again" };

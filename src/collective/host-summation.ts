@@ -12,7 +12,9 @@ import { gatherTexts } from "./gather.js";
 import type { HostMember } from "./host-member.js";
 import { type HostOffer, type HostPlan, planHosts } from "./host-plan.js";
 import type { PeerTransport } from "./peer-transport.js";
-import { type NetworkOptions, type Summation, sumOverNetwork, sumOverRing } from "./summation.js";
+import type { BoundStreams } from "./stream-links.js";
+import type { StreamSums } from "./stream-sums.js";
+import { carrierOf, type NetworkOptions, type Summation, sumOverNetwork, sumOverRing } from "./summation.js";
 import type { RingPlace, RingTransport, SumTag } from "./transport.js";
 import type { BoundPeers } from "./zeromq-peers.js";
 
@@ -27,6 +29,8 @@ export interface AgreeOptions {
   ) => Promise<{ readonly endpoint: string; connect(endpoints: readonly string[]): Promise<RingTransport> }>;
   /** Listens for partners at distances; left out, there is only the ring. */
   readonly bindPeers?: (place: RingPlace) => Promise<BoundPeers>;
+  /** Listens for native TCP between the ranks of a ring; left out, the same on all ranks, sums between hosts go through ZeroMQ. */
+  readonly bindStreams?: (place: RingPlace) => Promise<BoundStreams>;
   /** Of the network, the same on all ranks. */
   readonly cost?: CostConstants;
   readonly wire?: NetworkOptions["wire"];
@@ -40,7 +44,7 @@ export async function agreeOnSummation(options: AgreeOptions): Promise<Summation
   const { rank, run, generation } = transport.place;
   const offers = (await gatherTexts(transport, JSON.stringify(member?.offer ?? null), 0)).map(parseOffer);
   const first = planHosts(offers);
-  if (first.way === "ring") return sumOverRing(transport, await openPeers(transport, options));
+  if (first.way === "ring") return sumOverRing(transport, await openNetwork(transport, options));
   const group = groupOf(first, rank);
   let usable = true;
   if (group.length > 1) {
@@ -54,7 +58,7 @@ export async function agreeOnSummation(options: AgreeOptions): Promise<Summation
   }
   const usables = (await gatherTexts(transport, usable ? "yes" : "no", 1)).map((text) => text === "yes");
   const plan = planHosts(offers, usables);
-  if (plan.way === "ring") return sumOverRing(transport, await openPeers(transport, options));
+  if (plan.way === "ring") return sumOverRing(transport, await openNetwork(transport, options));
   const mine = groupOf(plan, rank);
   if (plan.way === "host") {
     invariant(member, "a rank in a group has offered memory");
@@ -66,7 +70,7 @@ export async function agreeOnSummation(options: AgreeOptions): Promise<Summation
   const bound = place.rank >= 0 ? await bind(place) : null;
   const endpoints = await gatherTexts(transport, bound?.endpoint ?? "", 2);
   const ring = bound && (await bound.connect(leaders.map((leader) => endpoints[leader] as string)));
-  const network = ring && (await openPeers(ring, options));
+  const network = ring && (await openNetwork(ring, options));
   if (mine.length > 1) member?.connect({ direct: false });
   return sumOverHosts({ transport, member: mine.length > 1 ? member : null, ring, network: network ?? {} });
 }
@@ -75,10 +79,15 @@ export async function agreeOnSummation(options: AgreeOptions): Promise<Summation
 const MIN_RANKS_FOR_PEERS = 4;
 /** Of the exchange of endpoints; agreement on hosts takes 0 to 2. */
 const PEERS_ROUND = 3;
+const STREAMS_ROUND = 4;
+const STREAMS_OPEN_ROUND = 5;
 
-/** Connects the ranks of a ring with their partners at distances, where there are enough of them. */
-async function openPeers(transport: RingTransport, { bindPeers, cost, wire = "fp32" }: AgreeOptions): Promise<NetworkOptions> {
+/** What carries the sums of a ring's ranks: streams, where all have them; else ZeroMQ, with partners at distances where there are enough. */
+async function openNetwork(transport: RingTransport, options: AgreeOptions): Promise<NetworkOptions> {
+  const { bindPeers, cost, wire = "fp32" } = options;
   const { place } = transport;
+  const streams = wire === "fp32" ? await openStreams(transport, options) : null;
+  if (streams) return { streams, wire, ...(cost && { cost }) };
   let peers: PeerTransport | null = null;
   if (bindPeers && place.worldSize >= MIN_RANKS_FOR_PEERS) {
     const bound = await bindPeers(place);
@@ -92,9 +101,37 @@ async function openPeers(transport: RingTransport, { bindPeers, cost, wire = "fp
   return { peers, wire, ...(cost && { cost }) };
 }
 
+/** Null where a rank could not open its own, alike on all ranks. */
+async function openStreams(transport: RingTransport, { bindStreams, onRefusal }: AgreeOptions): Promise<StreamSums | null> {
+  if (!bindStreams || transport.place.worldSize === 1) return null;
+  let bound: BoundStreams | null = null;
+  let streams: StreamSums | null = null;
+  const refuse = (error: unknown): null => {
+    onRefusal?.(error instanceof Error ? error.message : String(error));
+    return null;
+  };
+  const over = new AbortController();
+  void transport.ended.then((reason) => over.abort(reason));
+  try {
+    bound = await bindStreams(transport.place).catch(refuse);
+    const endpoints = await gatherTexts(transport, bound?.endpoint ?? "", STREAMS_ROUND);
+    if (bound && endpoints.every((endpoint) => endpoint !== "")) streams = await bound.connect(endpoints, over.signal).catch(refuse);
+    const opened = await gatherTexts(transport, streams ? "yes" : "no", STREAMS_OPEN_ROUND);
+    if (streams && opened.every((text) => text === "yes")) return streams;
+  } catch (error) {
+    streams?.interrupt(error instanceof Error ? error : new IsoergError("NETWORK", String(error)));
+    bound?.close();
+    throw error;
+  }
+  streams?.interrupt(new IsoergError("NETWORK", "another rank could not open its streams"));
+  bound?.close();
+  return null;
+}
+
 function sumInHost(transport: RingTransport, member: HostMember): Summation {
   return {
     way: "host",
+    carrier: null,
     async sum(values, tag) {
       if (values.length === 0) return;
       member.sums.post(values, tag);
@@ -130,11 +167,13 @@ function sumOverHosts({ transport, member, ring, network }: HostsOptions): Summa
   const interrupt = (reason: Error): void => {
     member?.close(reason);
     ring?.interrupt(reason);
+    network.streams?.interrupt(reason);
     network.peers?.interrupt(reason);
     transport.interrupt(reason);
   };
   return {
     way: "hosts",
+    carrier: ring && carrierOf(network),
     async sum(values, tag) {
       if (values.length === 0) return;
       try {
@@ -151,6 +190,7 @@ function sumOverHosts({ transport, member, ring, network }: HostsOptions): Summa
     interrupt,
     async [Symbol.asyncDispose]() {
       member?.close();
+      network.streams?.interrupt(new IsoergError("STOPPED", `the sums of generation ${transport.place.generation} are over`));
       await network.peers?.[Symbol.asyncDispose]();
       await ring?.[Symbol.asyncDispose]();
       await transport[Symbol.asyncDispose]();

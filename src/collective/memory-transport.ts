@@ -49,6 +49,7 @@ export function memoryRing(options: MemoryRingOptions): readonly MemoryTransport
 export class MemoryTransport implements RingTransport {
   readonly place: RingPlace;
   readonly maxPayloadLength: number;
+  readonly ended: Promise<Error>;
   readonly #inbox: Queue;
   readonly #outbox: Queue;
   readonly #timeoutMs: number;
@@ -62,6 +63,7 @@ export class MemoryTransport implements RingTransport {
     this.place = place;
     this.#inbox = inbox;
     this.#outbox = outbox;
+    this.ended = Promise.race([inbox.readEnd, outbox.writeEnd]);
     this.#timeoutMs = options.timeoutMs ?? 60_000;
     this.maxPayloadLength = options.maxPayloadLength ?? 1 << 18;
   }
@@ -137,6 +139,14 @@ class Queue {
   #writers: Waiting<void>[] = [];
   #readEnded: Error | undefined; // for the reader, once what is queued has been read
   #writeEnded: Error | undefined;
+  #tellReader: (reason: Error) => void = () => {};
+  #tellWriter: (reason: Error) => void = () => {};
+  readonly readEnd = new Promise<Error>((resolve) => {
+    this.#tellReader = resolve;
+  });
+  readonly writeEnd = new Promise<Error>((resolve) => {
+    this.#tellWriter = resolve;
+  });
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -181,6 +191,8 @@ class Queue {
   end(readerReason: Error, writerReason: Error): void {
     this.#readEnded ??= readerReason;
     this.#writeEnded ??= writerReason;
+    this.#tellReader(this.#readEnded);
+    this.#tellWriter(this.#writeEnded);
     this.#reader?.reject(this.#readEnded);
     this.#reader = undefined;
     for (const writer of this.#writers.splice(0)) writer.reject(this.#writeEnded);

@@ -61,6 +61,17 @@ export function partnersOf(rank: number, worldSize: number): readonly number[] {
   return partners.sort((a, b) => a - b);
 }
 
+const OUT_OF_CORE = 1000;
+
+/** Rounds are numbered alike on both sides of an exchange: 0 into the core, 1 and on inside, the last out of it. */
+export function roundOf(numMoves: number, index: number, rank: number, worldSize: number): number {
+  const core = coreSize(worldSize);
+  if (rank >= core) return index === 0 ? 0 : OUT_OF_CORE;
+  const hasBeyond = rank + core < worldSize;
+  if (hasBeyond && index === numMoves - 1) return OUT_OF_CORE;
+  return hasBeyond ? index : index + 1;
+}
+
 function double(rank: number, core: number, all: ElementRange): PeerStep[] {
   const steps: PeerStep[] = [];
   for (let distance = 1; distance < core; distance *= 2) {

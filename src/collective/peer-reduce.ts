@@ -6,7 +6,7 @@
  * else leaves from a copy. So when the promise has resolved, the vector is the caller's again.
  */
 import { IsoergError } from "../util/error.js";
-import { planPeers } from "./peer-plan.js";
+import { planPeers, roundOf } from "./peer-plan.js";
 import type { PeerTransport } from "./peer-transport.js";
 import { addInto } from "./reduce.js";
 import type { ElementRange } from "./ring-plan.js";
@@ -73,14 +73,3 @@ export async function allReduceByPeers(
     throw reason;
   }
 }
-
-/** Rounds are numbered alike on both sides of an exchange: 0 into the core, 1 and on inside, the last out of it. */
-function roundOf(numMoves: number, index: number, rank: number, worldSize: number): number {
-  const core = 2 ** Math.floor(Math.log2(worldSize));
-  if (rank >= core) return index === 0 ? 0 : OUT_OF_CORE;
-  const hasBeyond = rank + core < worldSize;
-  if (hasBeyond && index === numMoves - 1) return OUT_OF_CORE;
-  return hasBeyond ? index : index + 1;
-}
-
-const OUT_OF_CORE = 1000;

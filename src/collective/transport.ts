@@ -61,6 +61,8 @@ export interface RingTransport extends AsyncDisposable {
   send(tag: FrameTag, payload: Float32Array): Promise<void>;
   /** The next frame from the previous rank. Rejects when nothing came for the transport's timeout, or the ring is broken. */
   receive(): Promise<Frame>;
+  /** Resolves with the reason when the ring is broken or a neighbour is found to be gone, whether or not somebody waits for it. */
+  readonly ended: Promise<Error>;
   /** Breaks the ring here: pending and later calls reject with this reason, and nothing lingers. */
   interrupt(reason: Error): void;
   counts(): TransportCounts;

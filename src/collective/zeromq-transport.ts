@@ -107,6 +107,10 @@ export async function bindPull(pull: Pull, host: string, ports?: DataPorts): Pro
 class ZeromqTransport implements RingTransport {
   readonly place: RingPlace;
   readonly maxPayloadLength: number;
+  #tellEnd: (reason: Error) => void = () => {};
+  readonly ended = new Promise<Error>((resolve) => {
+    this.#tellEnd = resolve;
+  });
   readonly #pull: Pull;
   readonly #push: Push;
   readonly #curve: CurvePlace | null;
@@ -266,8 +270,9 @@ class ZeromqTransport implements RingTransport {
     clearTimeout(this.#drainTimer);
     this.#drainTimer = setTimeout(() => {
       if (!this.#disconnected) return;
-      if (this.#receiving && this.#pull.readable) this.#whenPreviousMayBeGone();
-      else if (this.#receiving) this.interrupt(this.#previousIsGone());
+      if (this.#receiving && this.#pull.readable) return this.#whenPreviousMayBeGone();
+      this.#tellEnd(this.#previousIsGone());
+      if (this.#receiving) this.interrupt(this.#previousIsGone());
       else this.#pull.receiveTimeout = 0;
     }, DRAIN_MS);
   }
@@ -291,6 +296,7 @@ class ZeromqTransport implements RingTransport {
   #whenNextIsGone(): void {
     if (!this.#opened || this.#broken !== undefined) return;
     this.#sendBroken ??= new IsoergError("NETWORK", `rank ${this.place.rank}: rank ${nextRank(this.place)}, the next in the ring, is gone`);
+    this.#tellEnd(this.#sendBroken);
     this.#push.linger = 0;
     this.#push.close();
   }
@@ -298,6 +304,7 @@ class ZeromqTransport implements RingTransport {
   #close(reason: Error, lingerMs: number): void {
     if (this.#broken !== undefined) return;
     this.#broken = reason;
+    this.#tellEnd(reason);
     clearTimeout(this.#drainTimer);
     this.#signal?.removeEventListener("abort", this.#onAbort);
     closeSockets({ pull: this.#pull, push: this.#push }, lingerMs);

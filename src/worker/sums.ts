@@ -8,6 +8,9 @@
 import { HostMember } from "../collective/host-member.js";
 import type { HostMemory } from "../collective/host-memory.js";
 import { agreeOnSummation } from "../collective/host-summation.js";
+import type { NativeStreams } from "../collective/native-streams.js";
+import { splitTokens, withToken } from "../collective/stream-handshake.js";
+import { bindStreams } from "../collective/stream-links.js";
 import type { NetworkOptions, Summation } from "../collective/summation.js";
 import { bindPeers } from "../collective/zeromq-peers.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../collective/zeromq-transport.js";
@@ -24,6 +27,8 @@ export interface SharedVectors {
 export interface SumsOptions {
   /** Null: vectors are this process's own, and every sum goes round the ring. */
   readonly shared?: SharedVectors | null;
+  /** Drives TCP between hosts where traffic is not encrypted. Null: ZeroMQ carries everything. */
+  readonly streams?: NativeStreams | null;
   /** What is chosen for the network between hosts; the same on all workers. */
   readonly network?: Pick<NetworkOptions, "cost" | "wire">;
   /** Told why memory could not be shared. */
@@ -36,6 +41,7 @@ export class Sums {
   readonly #onRefusal: (reason: string) => void;
   readonly #stop = new AbortController();
   readonly #host: HostMember | null;
+  readonly #streams: NativeStreams | null;
   #address: RingAddress = {};
   #bound: BoundRing | undefined;
   #summation: Summation | undefined;
@@ -48,6 +54,7 @@ export class Sums {
     this.#place = place;
     this.#network = options.network ?? {};
     this.#onRefusal = options.onRefusal ?? (() => {});
+    this.#streams = options.streams ?? null;
     this.#host = options.shared && place.worldSize > 1 ? this.#openMember(options.shared) : null;
   }
 
@@ -61,16 +68,24 @@ export class Sums {
     return this.#summation?.way ?? null;
   }
 
+  /** What carries them between hosts, once that is agreed. */
+  get carrier(): Summation["carrier"] {
+    return this.#summation?.carrier ?? null;
+  }
+
   /** Listens for the previous rank. @returns the endpoint; empty for a worker alone. */
   async bind(address: RingAddress): Promise<string> {
     if (this.#place.worldSize === 1) return "";
     this.#address = address;
     this.#bound = await bindRing({ ...this.#place, ...address, signal: this.#stop.signal });
-    return this.#bound.endpoint;
+    // Streams are plaintext: where the ring is encrypted there are none.
+    return this.#streams && !address.curve ? withToken(this.#bound.endpoint) : this.#bound.endpoint;
   }
 
   /** Closes the ring and agrees with all ranks on how sums travel. */
-  async connect(endpoints: readonly string[]): Promise<void> {
+  async connect(told: readonly string[]): Promise<void> {
+    const { endpoints, secret } = splitTokens(told, this.#place);
+    const native = this.#address.curve ? null : this.#streams;
     const transport = await this.#bound?.connect(endpoints);
     if (!transport) return;
     const { signal } = this.#stop;
@@ -79,6 +94,7 @@ export class Sums {
       member: this.#host,
       bind: (place) => bindRing({ ...place, ...this.#address, signal }),
       bindPeers: (place) => bindPeers({ ...place, ...this.#address }),
+      ...(native && secret && { bindStreams: (place) => bindStreams({ ...place, ...this.#address, native, secret }) }),
       ...this.#network,
       onRefusal: this.#onRefusal,
     });

@@ -9,6 +9,7 @@
  */
 import type { Client } from "@grpc/grpc-js";
 import type { StatePart } from "../checkpoint/state-part.js";
+import type { NativeStreams } from "../collective/native-streams.js";
 import { groupSizeOf } from "../config/group-size.js";
 import type { Config } from "../config/schema.js";
 import type { Ballot, Turn, Verdict } from "../train/link.js";
@@ -28,6 +29,8 @@ import { type StopTurn, Turns } from "./turns.js";
 export interface WorkerLinkOptions extends ConnectionOptions {
   /** Where the training thread's vectors lie. Default: in memory of its own. */
   readonly shared?: SharedVectors | null;
+  /** Drives TCP between hosts; null for ZeroMQ alone. */
+  readonly streams?: NativeStreams | null;
   readonly now?: () => number;
 }
 
@@ -261,15 +264,15 @@ export class WorkerLink {
   }
 
   #begin(message: GenerationMessage): void {
-    const { log, shared = null } = this.#options;
+    const { log, shared = null, streams = null } = this.#options;
     const { client, welcome, ring } = this.#connection;
     const { generation, rank, worldSize, step } = message;
     if (!client) return;
     log.info({ generation, rank, worldSize, step, restore: message.restore }, "generation");
     void this.#closePlace(new IsoergError("STOPPED", `generation ${generation} begins`));
     const runHash = crc32(Buffer.from(welcome?.runId ?? ""));
-    const onRefusal = (reason: string): void => log.warn({ generation, reason }, "memory is not shared inside this host");
-    const sums = { shared, network: this.#network, onRefusal };
+    const onRefusal = (reason: string): void => log.warn({ generation, reason }, "sums take a slower way");
+    const sums = { shared, streams, network: this.#network, onRefusal };
     const place = new Place({ client, message, runHash, numChains: this.#numChains, groupSize: this.#groupSize, sums });
     this.#turns.begin(place);
     this.#offers.begin(generation, step);
@@ -282,7 +285,8 @@ export class WorkerLink {
   async #closeRing(place: Place, endpoints: readonly string[]): Promise<void> {
     try {
       await place.sums.connect(endpoints);
-      if (place.sums.way) this.#options.log.info({ generation: place.message.generation, way: place.sums.way }, "sums agreed");
+      const { way, carrier } = place.sums;
+      if (way) this.#options.log.info({ generation: place.message.generation, way, ...(carrier && { carrier }) }, "sums agreed");
       place.isRingClosed = true;
       this.#sayReady(place);
     } catch (error) {

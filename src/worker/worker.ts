@@ -9,6 +9,7 @@ import { networkInterfaces } from "node:os";
 import type { Logger } from "pino";
 import type { DataPorts } from "../collective/data-ports.js";
 import { ARENA_BYTES, loadHostMemory } from "../collective/host-memory.js";
+import { loadNativeStreams, type NativeStreams } from "../collective/native-streams.js";
 import { addNatively } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
 import { NO_SECURITY, type Security } from "../security/security.js";
@@ -86,6 +87,7 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
     connectMs: options.connectTimeoutMs ?? 30_000,
     reconnectMs: options.reconnectTimeoutMs ?? 600_000,
     shared,
+    streams: await openStreams(log),
     log,
   });
   const retire = (): void => link.retire("asked to terminate");
@@ -122,6 +124,14 @@ async function openArena(log: Logger): Promise<(SharedVectors & { readonly path:
     log.info({ reason: (error as Error).message }, "no shared memory between processes: sums go through ZeroMQ");
     return null;
   }
+}
+
+/** Native TCP between hosts; null, with a word in the log, where there is none. */
+async function openStreams(log: Logger): Promise<NativeStreams | null> {
+  const loaded = await loadNativeStreams();
+  if (loaded.ok) return loaded.native;
+  log.info({ reason: loaded.reason }, "no streams: sums between hosts go through ZeroMQ");
+  return null;
 }
 
 /** What training is about; null when no coordinator ever takes this worker in. */

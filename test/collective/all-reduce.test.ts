@@ -201,6 +201,7 @@ describe("the memory of a sum", () => {
     const late: RingTransport = {
       place: one.place,
       maxPayloadLength: one.maxPayloadLength,
+      ended: one.ended,
       send: (tag, payload) => one.send(tag, payload),
       receive: async () => {
         if (one.counts().framesReceived === 2) await zeroIsDone; // its two chunks to add; what is left are sums

@@ -10,6 +10,7 @@ function failAfter(transport: RingTransport, numFrames: number): RingTransport {
   return {
     place: transport.place,
     maxPayloadLength: transport.maxPayloadLength,
+    ended: transport.ended,
     async send(tag, payload) {
       if (transport.counts().framesSent >= numFrames) transport.interrupt(new Error("lost"));
       await transport.send(tag, payload);

@@ -6,6 +6,8 @@ import { allReduce } from "../../src/collective/all-reduce.js";
 import { HostMember } from "../../src/collective/host-member.js";
 import { ARENA_BYTES, requireHostMemory } from "../../src/collective/host-memory.js";
 import { agreeOnSummation } from "../../src/collective/host-summation.js";
+import { loadNativeStreams } from "../../src/collective/native-streams.js";
+import { bindStreams } from "../../src/collective/stream-links.js";
 import { bindRing } from "../../src/collective/zeromq-transport.js";
 
 export type PeerEnd = "never" | "close" | "exit";
@@ -21,6 +23,9 @@ export interface PeerTask {
   readonly machine?: string;
   /** The library that gives such memory. */
   readonly library?: string;
+  /** Sums by streams of this secret, in hexadecimal. */
+  readonly secret?: string;
+  readonly numValues?: number;
 }
 
 const say = (message: object): void => {
@@ -43,6 +48,21 @@ process.once("message", async (task: PeerTask) => {
       values.fill(task.rank + 1);
       await summation.sum(values, { step, bucket: 0 }).catch(() => process.exit(1));
       if (step === 0) say({ sum: values[9999], way: summation.way });
+    }
+  }
+  if (task.secret !== undefined) {
+    const loaded = await loadNativeStreams();
+    if (!loaded.ok) throw new Error(loaded.reason);
+    const { native } = loaded;
+    const secret = Buffer.from(task.secret, "hex");
+    const summation = await agreeOnSummation({
+      ...{ transport, member: null, bind: (place) => bindRing(place) },
+      bindStreams: (place) => bindStreams({ ...place, native, secret }),
+    });
+    const values = new Float32Array(task.numValues ?? 10_000);
+    for (let step = 0; ; step++) {
+      await summation.sum(values.fill(task.rank + 1), { step, bucket: 0 }).catch(() => process.exit(1));
+      if (step === 0) say({ sum: values[9999], carrier: summation.carrier });
     }
   }
   for (let step = 0; ; step++) {

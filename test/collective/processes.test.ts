@@ -9,6 +9,8 @@ import { allReduce } from "../../src/collective/all-reduce.js";
 import { HostMember } from "../../src/collective/host-member.js";
 import { ARENA_BYTES, loadHostMemory } from "../../src/collective/host-memory.js";
 import { agreeOnSummation } from "../../src/collective/host-summation.js";
+import { loadNativeStreams } from "../../src/collective/native-streams.js";
+import { bindStreams } from "../../src/collective/stream-links.js";
 import type { RingTransport } from "../../src/collective/transport.js";
 import { bindRing } from "../../src/collective/zeromq-transport.js";
 import type { PeerEnd, PeerTask } from "./peer.js";
@@ -89,6 +91,69 @@ describe("a ring between processes", () => {
       child.exitCode === null ? ((await once(child, "exit")) as [number | null, string | null]) : [child.exitCode, null];
     expect({ code, signal }).toEqual({ code: 0, signal: null });
     await transport[Symbol.asyncDispose]();
+  });
+});
+
+const streamsLoad = await loadNativeStreams();
+
+/** Rank 0 here and rank 1 in a process of its own, whose sums go by streams, after one sum of both. */
+async function streamsWithChild({ numValues, heartbeatTimeoutMs }: { numValues: number; heartbeatTimeoutMs?: number }) {
+  if (!streamsLoad.ok) throw new Error(streamsLoad.reason);
+  const { native } = streamsLoad;
+  const place = { run: 8, generation: 1, worldSize: 2 };
+  const secret = new Uint8Array(32).fill(9);
+  const child = fork(script);
+  children.push(child);
+  const beat = heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs };
+  const bound = await bindRing({ ...place, rank: 0, ...beat });
+  child.send({ ...place, rank: 1, end: "never", numValues, secret: Buffer.from(secret).toString("hex") } satisfies PeerTask);
+  const [{ endpoint }] = (await once(child, "message")) as [{ endpoint: string }];
+  const endpoints = [bound.endpoint, endpoint];
+  child.send(endpoints);
+  const transport = await bound.connect(endpoints);
+  const summation = await agreeOnSummation({
+    ...{ transport, member: null, bind: (leader) => bindRing(leader) },
+    bindStreams: (leader) => bindStreams({ ...leader, native, secret }),
+  });
+  const values = new Float32Array(numValues).fill(1);
+  const first = once(child, "message") as Promise<[{ sum: number; carrier: string }]>;
+  await summation.sum(values, { step: 0, bucket: 0 });
+  expect((await first)[0]).toEqual({ sum: 3, carrier: "streams" });
+  const sumForEver = async (): Promise<never> => {
+    for (let step = 1; ; step++) {
+      await summation.sum(values.fill(1), { step, bucket: 0 });
+      if (values[numValues >> 1] !== 3) throw new Error("a wrong sum");
+    }
+  };
+  return { child, summation, sumForEver };
+}
+
+describe.runIf(streamsLoad.ok)("streams between processes", () => {
+  it.each([10_000, 3_000_000])("end a sum of %d values when the peer is killed, long before any timeout", async (numValues) => {
+    const { child, summation, sumForEver } = await streamsWithChild({ numValues });
+    const ended = expect(sumForEver()).rejects.toThrow(/rank 0: rank 1, the .* in the ring, is gone/);
+    child.kill("SIGKILL");
+    const killedAt = performance.now();
+    await ended;
+    expect(performance.now() - killedAt).toBeLessThan(5000);
+    await summation[Symbol.asyncDispose]();
+  });
+
+  it("end a sum when the peer is stopped and the ring's heartbeats stay away", async () => {
+    const { child, sumForEver } = await streamsWithChild({ numValues: 10_000, heartbeatTimeoutMs: 500 });
+    child.kill("SIGSTOP");
+    await expect(sumForEver()).rejects.toThrow(/rank 0: rank 1, the .* in the ring, is gone/);
+    child.kill("SIGKILL");
+  });
+
+  it("wait for one that is stopped, and are freed when the generation ends", async () => {
+    const { child, summation, sumForEver } = await streamsWithChild({ numValues: 10_000 });
+    child.kill("SIGSTOP");
+    const ended = expect(sumForEver()).rejects.toThrow("generation 2 begins");
+    await new Promise((resolve) => setTimeout(resolve, 50)); // so that the wait has begun; the outcome does not depend on it
+    summation.interrupt(new Error("generation 2 begins"));
+    await ended;
+    child.kill("SIGKILL");
   });
 });
 

@@ -1,11 +1,13 @@
 /**
  * Every way in which the ranks of a generation can sum, opened the same way for the contract suite: over the ring alone, in
- * one host's shared memory, and over several hosts. Hosts are told apart by names, so that one machine can be many.
+ * one host's shared memory, over several hosts, and each of the network's ways by streams. Hosts are told apart by names, so that one machine can be many.
  */
 import { HostMember } from "../../src/collective/host-member.js";
 import { ARENA_BYTES, type HostMemory, loadHostMemory } from "../../src/collective/host-memory.js";
 import { agreeOnSummation } from "../../src/collective/host-summation.js";
 import { memoryRing } from "../../src/collective/memory-transport.js";
+import { loadNativeStreams } from "../../src/collective/native-streams.js";
+import { type BoundStreams, bindStreams } from "../../src/collective/stream-links.js";
 import type { Summation } from "../../src/collective/summation.js";
 import type { RingPlace, RingTransport } from "../../src/collective/transport.js";
 import { bindPeers } from "../../src/collective/zeromq-peers.js";
@@ -13,6 +15,14 @@ import { bindRing } from "../../src/collective/zeromq-transport.js";
 import { GENERATION, RUN } from "./rings.js";
 
 export const load = await loadHostMemory();
+export const streamsLoad = await loadNativeStreams();
+export const SECRET = new Uint8Array(32).fill(5);
+
+/** Streams of a rank that knows the secret. */
+export function bindStreamsOf(place: RingPlace, options: { timeoutMs?: number; connectTimeoutMs?: number; secret?: Uint8Array } = {}) {
+  if (!streamsLoad.ok) throw new Error(streamsLoad.reason);
+  return bindStreams({ ...place, native: streamsLoad.native, secret: SECRET, ...options });
+}
 
 export interface OpenOptions {
   readonly worldSize: number;
@@ -22,6 +32,8 @@ export interface OpenOptions {
   readonly hosts?: readonly (string | null)[];
   /** Ranks that can't map the others' memory. */
   readonly refusing?: readonly number[];
+  /** Where sums between hosts go by streams: how a rank listens for them. */
+  readonly bindStreams?: (place: RingPlace) => Promise<BoundStreams>;
 }
 
 export interface Rank extends AsyncDisposable {
@@ -68,6 +80,7 @@ async function openRanks(options: OpenOptions, hosts: readonly (string | null)[]
       const bind = (place: RingPlace) => bindRing({ ...place, timeoutMs });
       const summation = await agreeOnSummation({
         ...{ transport, member, bind, onRefusal: (reason) => refusals.push(reason) },
+        ...(options.bindStreams && { bindStreams: options.bindStreams }),
         ...(isZeromq && { bindPeers: (place) => bindPeers({ ...place, timeoutMs }) }),
       });
       return {
@@ -118,4 +131,18 @@ export const hostsKind: SummationKind = {
   open: (options) => openRanks(options, options.hosts ?? inTurn(options.worldSize, 2), true),
 };
 
-export const summationKinds: readonly SummationKind[] = [memoryRingKind, zeromqRingKind, ...(load.ok ? [hostKind, hostsKind] : [])];
+const byStreams = ({ name, open }: SummationKind): SummationKind => ({
+  name: `${name}, by streams`,
+  open: (options) => open({ bindStreams: (place) => bindStreamsOf(place, { timeoutMs: options.timeoutMs ?? 20_000 }), ...options }),
+});
+/** The ring in memory only agrees; the vectors go over TCP. */
+export const streamsKind: SummationKind = byStreams(memoryRingKind);
+export const streamsBesideZeromqKind: SummationKind = byStreams(zeromqRingKind);
+export const hostsByStreamsKind: SummationKind = byStreams(hostsKind);
+
+export const summationKinds: readonly SummationKind[] = [
+  ...[memoryRingKind, zeromqRingKind],
+  ...(load.ok ? [hostKind, hostsKind] : []),
+  ...(streamsLoad.ok ? [streamsKind, streamsBesideZeromqKind] : []),
+  ...(load.ok && streamsLoad.ok ? [hostsByStreamsKind] : []),
+];

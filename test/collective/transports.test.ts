@@ -87,6 +87,17 @@ describe.each(ringKinds)("the $name transport", ({ open }) => {
     await expect(sendForEver()).rejects.toThrow(/rank 0: rank 1, the next in the ring, is gone/);
   });
 
+  it("tells that a neighbour is gone to those who wait for nothing", async () => {
+    await using ring = await open({ worldSize: 3, timeoutMs: 20_000 });
+    ring.kill(1);
+    const ends = await Promise.all(ring.ranks.map(({ ended }) => ended));
+    expect(ends.map(({ message }) => message)).toEqual([
+      "rank 0: rank 1, the next in the ring, is gone",
+      "rank 1 was killed",
+      "rank 2: rank 1, the previous in the ring, is gone",
+    ]);
+  });
+
   it("still delivers what a rank sent before it closed in order", async () => {
     await using ring = await open({ worldSize: 2, timeoutMs: 20_000 });
     const [zero, one] = [at(ring.ranks, 0), at(ring.ranks, 1)];

@@ -56,7 +56,7 @@ describe("opening a ring", () => {
     await using zero = await bind(0, 2);
     const hello = { protocol: RING_PROTOCOL + 1, run: RUN, generation: GENERATION, rank: 1, worldSize: 2 };
     await say(zero.endpoint, new Packr({ useRecords: false }).pack(hello));
-    await expect(zero.connect([zero.endpoint, "tcp://127.0.0.1:9"])).rejects.toThrow("rank 0: rank 1 speaks ring protocol 3, this one 2");
+    await expect(zero.connect([zero.endpoint, "tcp://127.0.0.1:9"])).rejects.toThrow("rank 0: rank 1 speaks ring protocol 4, this one 3");
   });
 
   it("isn't disturbed by other runs, other generations or garbage at its port", async () => {

@@ -19,6 +19,7 @@ interface Flags {
   readonly peer: AllReducePeer;
   readonly python: string;
   readonly sizes: readonly number[];
+  readonly curve?: true;
   readonly fit?: true;
   readonly json?: string;
 }
@@ -28,17 +29,18 @@ export function allReduceCommand(): Command {
     .description("Time sums of vectors over processes, for sizes from bytes to tens of megabytes.")
     .option("--ranks <list>", "numbers of processes, with commas between", parseRanks, ALL_REDUCE_WORLD_SIZES)
     .option("--rounds <n>", "rings opened of each program, in turn", parseCount, 2)
-    .option("--seconds <n>", "how long each size is summed in each round, about", parseCount, 1)
+    .option("--seconds <s>", "how long each size is summed in each round, about", parseSeconds, 0.5)
     .addOption(new Option("--peer <peer>", "measure other programs in turn").choices(["none", "gloo", "mpi", "all"]).default("none"))
     .option("--sizes <list>", "sizes of the vectors, such as 64K,1M", parseSizes, ALL_REDUCE_SIZES_BYTES)
     .option("--python <path>", "the Python that has PyTorch, for gloo", "/usr/bin/python3")
+    .option("--curve", "measure sums through ZeroMQ as well, in plaintext and encrypted: what CURVE costs")
     .option("--fit", "fit the cost model that chooses the algorithm between hosts, instead of comparing")
     .option("--json <file>", "write the figures as JSON")
     .addHelpText("after", "\nExample:\n  $ isoerg bench allreduce --ranks 2,4,8 --peer all --json allreduce.json\n")
     .action((flags: Flags) => interruptible((signal) => benchAndTell(flags, signal)));
 }
 
-async function benchAndTell({ ranks, rounds, seconds, peer, python, sizes, fit, json }: Flags, signal: AbortSignal): Promise<void> {
+async function benchAndTell({ ranks, rounds, seconds, peer, python, sizes, curve, fit, json }: Flags, signal: AbortSignal): Promise<void> {
   const live = process.stderr.isTTY === true;
   const status = (text: string) => live && process.stderr.write(`\r\u001b[K${text}`);
   if (fit) {
@@ -52,7 +54,7 @@ async function benchAndTell({ ranks, rounds, seconds, peer, python, sizes, fit, 
     return;
   }
   const bench = await benchAllReduce({
-    ...{ worldSizes: ranks, sizesBytes: sizes, rounds, secondsPerSize: seconds, peer, python, signal },
+    ...{ worldSizes: ranks, sizesBytes: sizes, rounds, secondsPerSize: seconds, peer, curve: curve === true, python, signal },
     onMissing: (reason) => process.stderr.write(`left out: ${reason}\n`),
     onTurn: (turn) => status(`${turn.worldSize} ranks: ${turn.who}, round ${turn.round + 1} of ${rounds} ...`),
   });
@@ -65,6 +67,12 @@ function parseRanks(text: string): readonly number[] {
   const counts = text.split(",").map(parseCount);
   if (counts.some((count) => count < 2)) throw new InvalidArgumentError("A sum takes two processes or more.");
   return counts;
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds > 0)) throw new InvalidArgumentError("It must be a number of seconds above zero.");
+  return seconds;
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 * 1024 };

@@ -38,6 +38,13 @@ struct Call {
       fault("argument " + std::to_string(i) + " must be a Float32Array");
     return static_cast<float*>(data);
   }
+  const double* doubles(size_t i, size_t& length) const {
+    napi_typedarray_type type;
+    void* data = nullptr;
+    if (i >= count || napi_get_typedarray_info(env, values[i], &type, &length, &data, nullptr, nullptr) != napi_ok || type != napi_float64_array)
+      fault("argument " + std::to_string(i) + " must be a Float64Array");
+    return static_cast<const double*>(data);
+  }
   napi_value give(double value) const {
     napi_value result;
     napi_create_double(env, value, &result);
