@@ -4,8 +4,11 @@ import type { Tone } from "./charts/frame.js";
 import { lineChart, type Series, thin } from "./charts/line-chart.js";
 import { type Html, html, NOTHING } from "./html.js";
 import type { StepMetrics } from "./run-record.js";
+import { spreadFigure } from "./spread.js";
 
 const MAX_POINTS = 160;
+/** The spread of energies belongs beside their gaps. */
+const BEFORE_SPREAD = "Energy gaps to clean samples";
 const PAIRED = "adversarial, paired |difference|";
 
 interface Curve {
@@ -60,7 +63,7 @@ const CURVES: readonly Curve[] = [
       "How likely the model finds each kind of sample; lower is likelier. The lines should come to lie close together and stay there. Lines that run apart without end mean that training diverges.",
   },
   {
-    title: "Energy gaps to clean samples",
+    title: BEFORE_SPREAD,
     yLabel: "E(other) - E(clean)",
     lines: [
       { name: PAIRED, tone: "adversarial", value: metric("gap/adversarial-absolute") },
@@ -103,7 +106,10 @@ const CURVES: readonly Curve[] = [
 export function curvesSection(steps: readonly StepMetrics[]): Html {
   if (steps.length < 2) return html`<p class="missing">There are no metrics of this run yet, so there are no curves.</p>`;
   const perPoint = Math.ceil(steps.length / MAX_POINTS);
-  const figures = CURVES.map((curve) => drawCurve(curve, steps)).filter((figure) => figure !== NOTHING);
+  const figures = CURVES.flatMap((curve) => [
+    drawCurve(curve, steps),
+    ...(curve.title === BEFORE_SPREAD ? [spreadFigure(steps)] : []),
+  ]).filter((figure) => figure !== NOTHING);
   return html`<div class="charts">${figures}</div>
 <p class="note">Each point is ${perPoint === 1 ? "one step" : `the mean of about ${perPoint} steps`}. ${formatCount(steps.length)} steps in all.</p>`;
 }

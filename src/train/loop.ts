@@ -18,6 +18,7 @@ import { DataStarts } from "../sampler/data-start.js";
 import { ReplayBuffer, type TakenChains } from "../sampler/replay-buffer.js";
 import { createStart } from "../sampler/start.js";
 import { createPhaseClock } from "./clock.js";
+import { looksAtSpread } from "./energy-spread.js";
 import { Gradient } from "./gradient.js";
 import { mergeFigures } from "./gradients.js";
 import { type Ballot, CollectiveInterrupted, type Link, type Turn } from "./link.js";
@@ -125,6 +126,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
         clean,
         chains,
         ...(chainSteps !== undefined && { chainSteps }),
+        looksAtSpread: looksAtSpread(step, { totalSteps, every: config.sampler.every }),
         ...state.bound(progress),
         weights: state.weights,
         objective,

@@ -39,6 +39,8 @@ export interface StepInput {
   readonly chains: TakenChains | null;
   /** How far they are advanced, where a curriculum says; else `sampler.steps`. */
   readonly chainSteps?: number;
+  /** Whether this step tells how the energies are spread. Default: no. */
+  readonly looksAtSpread?: boolean;
   /** The network in the precision of the inner loops, for attacks and probes and for chains, and in that of the update. */
   readonly inner: BoundModel;
   readonly sampling: BoundModel;

@@ -7,6 +7,7 @@
 import type { Figures } from "../objective/objective.js";
 import type { View } from "../objective/view.js";
 import type { Energies } from "../sampler/curriculum.js";
+import { energySpread } from "./energy-spread.js";
 import { stepGradient } from "./gradients.js";
 import type { StepInput } from "./step-input.js";
 import { makeViews } from "./views/views.js";
@@ -32,7 +33,8 @@ export function computeStep(input: StepInput): StepOutput {
   views.dispose();
   const { clean, natural = clean, generated } = seen;
   const energies = natural && generated && input.chainSteps !== undefined ? gatherEnergies(input, natural, generated) : null;
-  return { chains, settled, energies, statistics };
+  const spread = input.looksAtSpread ? energySpread(seen, input) : {};
+  return { chains, settled: { ...settled, ...spread }, energies, statistics };
 }
 
 /** Every worker's energies at their positions: a sum to which each adds its own. */

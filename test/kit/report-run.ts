@@ -10,6 +10,7 @@ import type { Evaluation, ModelEvaluation } from "../../src/evaluate/evaluation.
 import { accuracyOf } from "../../src/evaluate/figures/accuracy.js";
 import { energyGap } from "../../src/evaluate/figures/energy-gap.js";
 import { gridPng } from "../../src/evaluate/grid.js";
+import { SPREAD_PERCENTS, type SPREAD_VIEWS, spreadName } from "../../src/train/energy-spread.js";
 import { smallConfig } from "./small-run.js";
 
 export interface ReportRunOptions {
@@ -117,6 +118,12 @@ export function writeReportRun(folder: string, options: ReportRunOptions): strin
   return folder;
 }
 
+/** Of a normal distribution. */
+function spreadOf(view: (typeof SPREAD_VIEWS)[number], mean: number, std: number): Record<string, number> {
+  const deviations = { 5: -1.645, 25: -0.674, 50: 0, 75: 0.674, 95: 1.645 };
+  return Object.fromEntries(SPREAD_PERCENTS.map((percent) => [spreadName(view, percent), mean + std * deviations[percent]]));
+}
+
 function recordOf(step: number, numSteps: number, kind: ReportRunOptions["kind"]): object {
   const t = step / numSteps;
   const [n1, n2, n3, n4] = normals(4, 1000 + step) as [number, number, number, number];
@@ -145,6 +152,9 @@ function recordOf(step: number, numSteps: number, kind: ReportRunOptions["kind"]
         "gap/adversarial-absolute": 0.04 + 0.3 * Math.exp(-12 * t) + 0.005 * Math.abs(n3),
       }),
       ...(generative && { "energy/generated": clean - 0.2 - 0.6 * Math.exp(-8 * t) + 0.05 * n4 }),
+      ...(step % 24 === 0 && spreadOf("clean", clean, joint ? 0.2 : 4)),
+      ...(step % 24 === 0 &&
+        joint && { ...spreadOf("adversarial", clean + 0.03, 0.2), ...spreadOf("generated", clean - 0.2 - 0.6 * Math.exp(-8 * t), 0.25) }),
     },
     phasesMs: [{ wait: 0.2, data: 2, attack: joint ? 30 : 0, sample: generative ? 40 : 0, gradient: 42, reduce: 4, vote: 1 }],
   };

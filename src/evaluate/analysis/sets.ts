@@ -4,9 +4,10 @@
  */
 import { energies, jointEnergies } from "../../model/energy.js";
 import { IsoergError, invariant } from "../../util/error.js";
+import { quantile, sorted } from "../../util/quantile.js";
 import { accuracyOf } from "../figures/accuracy.js";
 import { energyGap, wasserstein1 } from "../figures/energy-gap.js";
-import { type Bins, histogram, quantile, sharedBins, sorted } from "../figures/histogram.js";
+import { type Bins, histogram, sharedBins } from "../figures/histogram.js";
 import type { AnalysisSet, Distribution, SetKind } from "./analysis.js";
 
 export interface SetInput {

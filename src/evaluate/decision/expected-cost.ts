@@ -12,8 +12,8 @@
 import { fillUniform } from "../../engine/random/philox.js";
 import { PURPOSE } from "../../engine/random/purpose.js";
 import { invariant } from "../../util/error.js";
+import { quantile, sorted } from "../../util/quantile.js";
 import { upperBound } from "../certify/binomial.js";
-import { quantile, sorted } from "../figures/histogram.js";
 import { type Costs, costMatrix } from "./costs.js";
 import { type Decisions, numDecisions } from "./decisions.js";
 

@@ -6,7 +6,8 @@
  * Signs: `signedMean` is positive where the other samples have HIGHER energy (are less likely) than clean ones.
  */
 import { invariant } from "../../util/error.js";
-import { histogram, quantile, sorted } from "./histogram.js";
+import { quantile, sorted } from "../../util/quantile.js";
+import { histogram } from "./histogram.js";
 
 export interface EnergyGap {
   readonly numClean: number;

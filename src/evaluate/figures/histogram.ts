@@ -3,6 +3,7 @@
  * dropped: one sample far away must not squeeze all others into one bar, and must not vanish either.
  */
 import { invariant } from "../../util/error.js";
+import { quantile, sorted } from "../../util/quantile.js";
 
 /** Equal bins between `from` and `to`; the last one includes its upper edge. */
 export interface Bins {
@@ -44,18 +45,4 @@ export function sharedBins(distributions: readonly ArrayLike<number>[], numBins:
   const high = Math.max(...highs);
   const margin = high > low ? (high - low) * 0.03 : Math.max(0.5, Math.abs(low) * 0.05);
   return { from: low - margin, to: high + margin, numBins };
-}
-
-/** Of ascending values, with linear interpolation between them. */
-export function quantile(ascending: ArrayLike<number>, share: number): number {
-  invariant(ascending.length > 0, "a quantile of nothing");
-  const at = share * (ascending.length - 1);
-  const lower = Math.floor(at);
-  const low = ascending[lower] as number;
-  const high = ascending[Math.min(lower + 1, ascending.length - 1)] as number;
-  return low + (at - lower) * (high - low);
-}
-
-export function sorted(values: ArrayLike<number>): Float64Array {
-  return Float64Array.from(values).sort();
 }

@@ -13,8 +13,8 @@
 import { draws } from "../../engine/random/philox.js";
 import { PURPOSE } from "../../engine/random/purpose.js";
 import { invariant } from "../../util/error.js";
+import { quantile, sorted } from "../../util/quantile.js";
 import { wasserstein1 } from "../figures/energy-gap.js";
-import { quantile, sorted } from "../figures/histogram.js";
 
 export interface Drift {
   readonly psi: number;

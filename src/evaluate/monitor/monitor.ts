@@ -5,8 +5,9 @@
  * A batch raises an alarm when any of PSI, KS and Wasserstein exceeds its bootstrap threshold for the batch's size. An alarm is one batch's;
  * at a false alarm rate of 1 % one in a hundred batches raises one without cause, so records also count alarms in a row.
  */
+
+import { quantile, sorted } from "../../util/quantile.js";
 import { energyGap } from "../figures/energy-gap.js";
-import { quantile, sorted } from "../figures/histogram.js";
 import { type Drift, driftOf, driftThresholds } from "./drift.js";
 import type { EnergyReference } from "./reference.js";
 

@@ -7,7 +7,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { invariant } from "../../util/error.js";
-import { quantile, sorted } from "../figures/histogram.js";
+import { quantile, sorted } from "../../util/quantile.js";
 import type { Features } from "./frechet.js";
 
 export interface Nearest {

@@ -1,9 +1,9 @@
 /** From the results of all chunks to the `robustness` section: counting, nothing else. Pure. */
 
 import { IsoergError, invariant } from "../../util/error.js";
+import { quantile, sorted } from "../../util/quantile.js";
 import { predictionScore, radiusCap } from "../certify/smoothing.js";
 import { type Accuracy, accuracyOf } from "../figures/accuracy.js";
-import { quantile, sorted } from "../figures/histogram.js";
 import { attacks, type Budget, standardAttacks, standardEffort } from "./attacks.js";
 import { checklist } from "./checklist.js";
 import type { Chunk } from "./chunk.js";
