@@ -35,7 +35,7 @@ export function createBoxProjection(norm: Norm, size: number): BoxProjection {
         room[i] = wi > 0 ? (x[at + i] as number) : wi < 0 ? 1 - (x[at + i] as number) : 0;
       }
       const wanted = Math.abs(excess);
-      const t = norm === "linf" ? solveLinf(weight, room, wanted) : solveL2(weight, room, wanted);
+      const t = solve(norm, weight, room, wanted);
       let reached = 0;
       for (let i = 0; i < size; i++) {
         const wi = sign * (w[wAt + i] as number);
@@ -48,36 +48,18 @@ export function createBoxProjection(norm: Norm, size: number): BoxProjection {
   };
 }
 
-function solveLinf(weight: Float64Array, room: Float64Array, wanted: number): number {
+/** The t at which g(t) is what is wanted; infinite where even all room is too little. */
+function solve(norm: Norm, weight: Float64Array, room: Float64Array, wanted: number): number {
   let t = 0;
   for (let round = 0; round <= weight.length; round++) {
     let gained = 0;
     let slope = 0;
     for (let i = 0; i < weight.length; i++) {
       const w = weight[i] as number;
-      if (t < (room[i] as number)) {
-        gained += w * t;
-        slope += w;
-      } else gained += w * (room[i] as number);
-    }
-    const missing = wanted - gained;
-    if (!(missing > wanted * 1e-14)) return t;
-    if (slope === 0) return Number.POSITIVE_INFINITY;
-    t += missing / slope;
-  }
-  return t;
-}
-
-function solveL2(weight: Float64Array, room: Float64Array, wanted: number): number {
-  let t = 0;
-  for (let round = 0; round <= weight.length; round++) {
-    let gained = 0;
-    let slope = 0;
-    for (let i = 0; i < weight.length; i++) {
-      const w = weight[i] as number;
-      if (t * w < (room[i] as number)) {
-        gained += w * w * t;
-        slope += w * w;
+      const s = norm === "linf" ? 1 : w;
+      if (t * s < (room[i] as number)) {
+        gained += w * s * t;
+        slope += w * s;
       } else gained += w * (room[i] as number);
     }
     const missing = wanted - gained;

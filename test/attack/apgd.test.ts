@@ -1,32 +1,18 @@
-import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { type ApgdInput, apgd } from "../../src/attack/apgd.js";
 import { checkpoints, createStepControl } from "../../src/attack/apgd-steps.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { linearModel } from "../kit/analytic-model.js";
+import { expectNoTensorsLeft } from "../kit/tensors.js";
+import { images, keyAt, W0, W1 } from "./kit.js";
 
-const W = [
-  [1, -2, 0.5, 3],
-  [-1, 1, 0.25, -2],
-  [0.5, 0.5, -2, 1],
-];
+const W = [W0, W1, [0.5, 0.5, -2, 1]];
 const EPS = 8 / 255;
-const key = (positions: readonly number[]) => ({ seed: 7n, purpose: 4, step: 3, positions: Int32Array.from(positions) });
-
-function images(rows: readonly (readonly number[])[]): Tensor4D {
-  return tf.tensor4d(rows.flat(), [rows.length, 2, 2, 1]);
-}
 
 beforeAll(() => startCpu());
-let tensorsBefore = 0;
-beforeEach(() => {
-  tensorsBefore = tf.memory().numTensors;
-});
-afterEach(() => {
-  expect(tf.memory().numTensors, "tensors left behind").toBe(tensorsBefore);
-});
+expectNoTensorsLeft();
 
 interface Found {
   readonly values: number[];
@@ -46,7 +32,7 @@ function attacked(rows: readonly (readonly number[])[], labels: readonly number[
     eps: EPS,
     steps: 20,
     loss: "cross-entropy",
-    key: key(rows.map((_, i) => i)),
+    key: keyAt(rows.map((_, i) => i)),
     ...options,
   });
   const values = Array.from(adversarial.dataSync());
@@ -197,9 +183,9 @@ describe("apgd and the batch", () => {
     expect(whole.fooled).toContain(1);
     expect(whole.fooled).toContain(0);
     rows.forEach((row, i) => {
-      const alone = attacked([row], [0], { until: "fooled", key: key([i]) });
+      const alone = attacked([row], [0], { until: "fooled", key: keyAt([i]) });
       expect(alone.fooled[0]).toBe(whole.fooled[i]);
-      const toTheEnd = attacked([row], [0], { key: key([i]) });
+      const toTheEnd = attacked([row], [0], { key: keyAt([i]) });
       expect(toTheEnd.fooled[0]).toBe(whole.fooled[i]);
       if (!whole.fooled[i]) expect(alone.values).toEqual(whole.values.slice(4 * i, 4 * i + 4));
     });

@@ -1,21 +1,16 @@
 /** The registry's attacks on models with known optima, their bounds, and their independence of how a batch is cut. */
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { createAttack } from "../../src/attack/attack.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { fillUniform } from "../../src/engine/random/philox.js";
 import { linearModel } from "../kit/analytic-model.js";
+import { expectNoTensorsLeft } from "../kit/tensors.js";
 import { attackConfig, curvedModel, images, keyAt, ROWS, W0, W1 } from "./kit.js";
 
 beforeAll(() => startCpu());
-let tensorsBefore = 0;
-beforeEach(() => {
-  tensorsBefore = tf.memory().numTensors;
-});
-afterEach(() => {
-  expect(tf.memory().numTensors, "tensors left behind").toBe(tensorsBefore);
-});
+expectNoTensorsLeft();
 
 const EPS = 8 / 255;
 const difference = W1.map((w, i) => w - (W0[i] as number)); // for label 0 the loss grows along w1 - w0

@@ -1,19 +1,13 @@
-import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { createBoxProjection } from "../../src/attack/box-projection.js";
 import { distanceOf, fab } from "../../src/attack/fab.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { linearModel } from "../kit/analytic-model.js";
+import { expectNoTensorsLeft } from "../kit/tensors.js";
 
 beforeAll(() => startCpu());
-let tensorsBefore = 0;
-beforeEach(() => {
-  tensorsBefore = tf.memory().numTensors;
-});
-afterEach(() => {
-  expect(tf.memory().numTensors, "tensors left behind").toBe(tensorsBefore);
-});
+expectNoTensorsLeft();
 
 const norms = ["linf", "l2"] as const;
 /** Multiples of 1/64, so that nothing here is about denormal numbers. */

@@ -1,11 +1,12 @@
-import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { assertInBall, pgd } from "../../src/attack/pgd.js";
 import type { AttackConfig } from "../../src/config/schema.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { linearModel } from "../kit/analytic-model.js";
+import { expectNoTensorsLeft } from "../kit/tensors.js";
+import { images, keyAt, W0, W1 } from "./kit.js";
 
 const BASE: AttackConfig = {
   norm: "linf",
@@ -16,22 +17,10 @@ const BASE: AttackConfig = {
   target: "cross-entropy",
   restarts: 1,
 };
-const W0 = [1, -2, 0.5, 3];
-const W1 = [-1, 1, 0.25, -2];
-const key = (n: number) => ({ seed: 7n, purpose: 4, step: 3, positions: Int32Array.from({ length: n }, (_, i) => i) });
-
-function images(rows: readonly (readonly number[])[]): Tensor4D {
-  return tf.tensor4d(rows.flat(), [rows.length, 2, 2, 1]);
-}
+const key = (n: number) => keyAt(Array.from({ length: n }, (_, i) => i));
 
 beforeAll(() => startCpu());
-let tensorsBefore = 0;
-beforeEach(() => {
-  tensorsBefore = tf.memory().numTensors;
-});
-afterEach(() => {
-  expect(tf.memory().numTensors, "tensors left behind").toBe(tensorsBefore);
-});
+expectNoTensorsLeft();
 
 function attacked(rows: readonly (readonly number[])[], labels: readonly number[], config: AttackConfig): Float32Array {
   const model = linearModel([W0, W1]);

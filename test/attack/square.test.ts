@@ -1,6 +1,5 @@
-import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { energyAdaptiveLoss } from "../../src/attack/energy-adaptive.js";
 import { batchOf, distanceOf } from "../../src/attack/fab.js";
 import { randomNoise } from "../../src/attack/random-noise.js";
@@ -9,15 +8,10 @@ import { pyramids } from "../../src/attack/square-painter.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { draws } from "../../src/engine/random/philox.js";
 import { linearModel } from "../kit/analytic-model.js";
+import { expectNoTensorsLeft } from "../kit/tensors.js";
 
 beforeAll(() => startCpu());
-let tensorsBefore = 0;
-beforeEach(() => {
-  tensorsBefore = tf.memory().numTensors;
-});
-afterEach(() => {
-  expect(tf.memory().numTensors, "tensors left behind").toBe(tensorsBefore);
-});
+expectNoTensorsLeft();
 
 const SHAPE = [6, 6, 2] as const;
 const SIZE = 72;

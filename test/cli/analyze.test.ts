@@ -1,51 +1,26 @@
 /** `isoerg analyze` on a run, an export and a TensorFlow.js model that was never trained here; what it writes and what it refuses. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Command } from "commander";
 import { PNG } from "pngjs";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { analyzeCommand } from "../../src/cli/analyze.js";
-import { startCpu } from "../../src/engine/cpu.js";
 import { type Analysis, readAnalysis } from "../../src/evaluate/analysis/analysis.js";
 import { energyGap } from "../../src/evaluate/figures/energy-gap.js";
 import { readReference } from "../../src/evaluate/monitor/reference.js";
 import { preparedToy } from "../data/toy.js";
+import { call, withPrinted, withTrainedRun } from "../kit/command.js";
 import { saveLayersModel } from "../kit/foreign-models.js";
-import { trainSmallRun } from "../kit/trained-run.js";
 
-let folder: string;
-let run: string;
-let data: string;
-let printed = "";
+const place = withTrainedRun("analyze", { numTest: 40 });
+const printed = withPrinted();
 
-beforeAll(async () => {
-  await startCpu();
-  folder = mkdtempSync(join(tmpdir(), "isoerg-analyze-"));
-  const made = await trainSmallRun(folder, { overrides: { epochs: 3 }, numTest: 40 });
-  run = made.runFolder;
-  data = made.dataFolder;
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-beforeEach(() => {
-  printed = "";
-  const keep = (text: unknown) => {
-    printed += String(text);
-    return true;
-  };
-  vi.spyOn(process.stdout, "write").mockImplementation(keep);
-  vi.spyOn(process.stderr, "write").mockImplementation(() => true);
-  return () => vi.restoreAllMocks();
-});
-
-const call = (command: Command, ...args: string[]) => command.exitOverride().parseAsync([...args, "--engine", "cpu"], { from: "user" });
 const analysisAt = async (path: string): Promise<Analysis> => (await readAnalysis(path)) as Analysis;
 
 describe("isoerg analyze", () => {
   it("leaves an analysis in the run whose figures follow from its energies, and a reference", async () => {
     const other = await preparedToy();
-    await call(analyzeCommand(), run, "--samples", "24", "--ood", other);
-    const analysis = await analysisAt(join(run, "analysis.json"));
+    await call(analyzeCommand(), place.run, "--samples", "24", "--ood", other);
+    const analysis = await analysisAt(join(place.run, "analysis.json"));
     expect(analysis.model).toMatchObject({ kind: "run", name: "small", weights: "averaged", logits: "output" });
     expect(analysis.sets.map(({ name }) => name)).toEqual([
       "test",
@@ -81,22 +56,22 @@ describe("isoerg analyze", () => {
     });
     expect(analysis.quality?.frechet.name).toBe("Fréchet distance in the features of small");
     expect(analysis.quality?.nearest.map(({ numTrain }) => numTrain)).toEqual([64, 64]);
-    expect(printed).toMatch(/(good|fair|WEAK) +robustness/);
-    expect(printed).toMatch(/uniform noise +.*[▁█]/);
+    expect(printed.text()).toMatch(/(good|fair|WEAK) +robustness/);
+    expect(printed.text()).toMatch(/uniform noise +.*[▁█]/);
 
-    const reference = await readReference(join(run, "energy-reference.json"));
+    const reference = await readReference(join(place.run, "energy-reference.json"));
     expect(reference.model.fingerprint).toBe(analysis.model.fingerprint);
     expect(reference.energies).toEqual([...clean.marginal.energies].sort((a, b) => a - b));
     expect(reference.predictedShares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 9);
   });
 
   it("gives the same figures whatever the batch, and writes nothing where it is told to", async () => {
-    const before = readdirSync(run);
-    const [a, b] = [join(folder, "a.json"), join(folder, "b.json")];
+    const before = readdirSync(place.run);
+    const [a, b] = [join(place.folder, "a.json"), join(place.folder, "b.json")];
     const rest = ["--samples", "20", "--no-save", "--generated", "0"];
-    await call(analyzeCommand(), run, ...rest, "--json", a, "--batch-size", "7");
-    await call(analyzeCommand(), run, ...rest, "--json", b);
-    expect(readdirSync(run)).toEqual(before);
+    await call(analyzeCommand(), place.run, ...rest, "--json", a, "--batch-size", "7");
+    await call(analyzeCommand(), place.run, ...rest, "--json", b);
+    expect(readdirSync(place.run)).toEqual(before);
     const [one, two] = [await analysisAt(a), await analysisAt(b)];
     for (const [i, set] of one.sets.entries()) {
       for (const [j, energy] of set.marginal.energies.entries()) expect(energy).toBeCloseTo(two.sets[i]?.marginal.energies[j] as number, 4);
@@ -105,18 +80,41 @@ describe("isoerg analyze", () => {
   });
 
   it("sees a model that was never trained here, and judges a run's samples by its features", async () => {
-    const model = await saveLayersModel(join(folder, "keras"), { ending: "softmax", shape: [8, 8, 3], classes: 3 });
-    const json = join(folder, "keras.json");
-    await call(analyzeCommand(), model, "--data", data, "--samples", "30", "--json", json, "--reference", join(folder, "ref.json"));
+    const model = await saveLayersModel(join(place.folder, "keras"), { ending: "softmax", shape: [8, 8, 3], classes: 3 });
+    const json = join(place.folder, "keras.json");
+    await call(
+      analyzeCommand(),
+      model,
+      "--data",
+      place.data,
+      "--samples",
+      "30",
+      "--json",
+      json,
+      "--reference",
+      join(place.folder, "ref.json"),
+    );
     const analysis = await analysisAt(json);
     expect(analysis.model).toMatchObject({ kind: "layers-model", name: "keras", step: null, logits: "before-softmax", numParameters: 220 });
     expect(analysis.sets.some(({ kind }) => kind === "generated")).toBe(false);
     expect(analysis.quality).toBeNull();
     expect(analysis.attacks[0]).toMatchObject({ steps: 20, eps: 8 / 255 });
-    expect(printed).toContain("logits are those before its softmax");
-    expect((await readReference(join(folder, "ref.json"))).energies).toHaveLength(30);
+    expect(printed.text()).toContain("logits are those before its softmax");
+    expect((await readReference(join(place.folder, "ref.json"))).energies).toHaveLength(30);
 
-    await call(analyzeCommand(), run, "--samples", "20", "--no-save", "--features", model, "--json", json, "--no-attack", "--no-gradient");
+    await call(
+      analyzeCommand(),
+      place.run,
+      "--samples",
+      "20",
+      "--no-save",
+      "--features",
+      model,
+      "--json",
+      json,
+      "--no-attack",
+      "--no-gradient",
+    );
     const judged = await analysisAt(json);
     expect(judged.quality?.extractor).toMatchObject({ name: "keras", self: false, numFeatures: 7 });
     expect(judged.detection.every(({ inputGradient }) => inputGradient === null)).toBe(true);
@@ -124,11 +122,11 @@ describe("isoerg analyze", () => {
   });
 
   it("explains one decision as a picture", async () => {
-    const out = join(folder, "why.png");
-    await call(analyzeCommand(), run, "--explain", "3", "--out", out);
+    const out = join(place.folder, "why.png");
+    await call(analyzeCommand(), place.run, "--explain", "3", "--out", out);
     const png = PNG.sync.read(readFileSync(out));
     expect(png.width).toBe(3 * 256 + 4 * 8);
-    expect(printed).toMatch(/test sample 3, labelled (red|green|blue): the model says/);
+    expect(printed.text()).toMatch(/test sample 3, labelled (red|green|blue): the model says/);
     expect(existsSync(out)).toBe(true);
   });
 
@@ -140,7 +138,7 @@ describe("isoerg analyze", () => {
     [["RUN", "--input-range", "0,255"], "USAGE", "are for TensorFlow.js models"],
     [["RUN", "--data", "none"], "DATA", "none"],
   ])("refuses %j", async (args, code, message) => {
-    const words = args.map((arg) => arg.replace("RUN", run).replace("DATA", data));
+    const words = args.map((arg) => arg.replace("RUN", place.run).replace("DATA", place.data));
     await expect(call(analyzeCommand(), ...words)).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
   });
 });

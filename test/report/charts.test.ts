@@ -5,22 +5,7 @@ import { ticks } from "../../src/report/charts/frame.js";
 import { histogramChart } from "../../src/report/charts/histogram-chart.js";
 import { lineChart, thin } from "../../src/report/charts/line-chart.js";
 import { html } from "../../src/report/html.js";
-
-/** All coordinates of a path with absolute M, L, H and V commands. */
-function pointsOf(path: string): { x: number[]; y: number[] } {
-  const x: number[] = [];
-  const y: number[] = [];
-  for (const [, command, body] of path.matchAll(/([MLHVZ])([^MLHVZ]*)/g)) {
-    const numbers = (body ?? "").trim().split(/[ ,]+/).filter(Boolean).map(Number);
-    if (command === "H") x.push(...numbers);
-    else if (command === "V") y.push(...numbers);
-    else if (command !== "Z") {
-      x.push(numbers[0] as number);
-      y.push(numbers[1] as number);
-    }
-  }
-  return { x, y };
-}
+import { pointsOf } from "../kit/report-page.js";
 
 function expectInside(svg: string): void {
   const paths = [...svg.matchAll(/ d="([^"]*)"/g)].map((match) => match[1] as string);

@@ -54,7 +54,7 @@ describe("a report of a run with everything", () => {
       "Not in this report",
     ]);
     // Energies (2), budget, certificate and surfaces (3), six sets by two energies (12), reliability (2), curves (6).
-    expectFullPictures(document, 2 + 3 + 12 + 2 + 6);
+    expectFullPictures(document, 2 + 3 + 12 + 2 + 7);
     expect(expectCited(document, { quickstart: joint })).toBeGreaterThan(150);
   });
 
@@ -92,7 +92,7 @@ describe("a report of a run with everything", () => {
     expectAlone(page);
     const document = open(page);
     // Of both: budget, certificate, accuracy on training batches.
-    expectFullPictures(document, 3 + 3 + 2 * (3 + 12 + 2) + 6 + 5);
+    expectFullPictures(document, 3 + 3 + 2 * (3 + 12 + 2) + 7 + 6);
     expect(expectCited(document, { quickstart: joint, standard })).toBeGreaterThan(300);
   });
 });
@@ -111,7 +111,7 @@ compute: { default: 2, runs: { quickstart: 7 } }
     const page = renderReport(records, { ...options, costs });
     expectAlone(page);
     const document = open(page);
-    expectFullPictures(document, 3 + 3 + 1 + 2 * (3 + 12 + 2) + 6 + 5);
+    expectFullPictures(document, 3 + 3 + 1 + 2 * (3 + 12 + 2) + 7 + 6);
     expectCited(document, { quickstart: joint, standard });
     const rows = [...document.querySelectorAll('[aria-label="Expected costs"] tbody tr')].map((row) =>
       [...row.querySelectorAll("td b")].map(({ textContent }) => Number((textContent ?? "").replaceAll(",", ""))),

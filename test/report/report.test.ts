@@ -8,6 +8,7 @@ import { startCpu } from "../../src/engine/cpu.js";
 import { evaluateRun, saveEvaluated } from "../../src/evaluate/evaluate-run.js";
 import { renderReport } from "../../src/report/report.js";
 import { readRunRecord } from "../../src/report/run-record.js";
+import { expectAlone, expectFullPictures, open } from "../kit/report-page.js";
 import { evaluationOf, writeReportRun } from "../kit/report-run.js";
 import { trainSmallRun } from "../kit/trained-run.js";
 
@@ -39,32 +40,12 @@ function expectWellFormed(page: string): void {
   expect(/.{0,60}[<>].{0,60}/.exec(texts)?.[0]).toBeUndefined();
 }
 
-function expectAlone(page: string): void {
-  expect(page).not.toMatch(/<(script|link|iframe|object|embed|audio|video|base)\b/i);
-  expect(page).not.toMatch(/\b(src|href|srcset|action|data)="(?!data:)/i);
-  expect(page).not.toMatch(/url\(|@import|https?:\/\//i);
-  expect(page).toContain(`http-equiv="Content-Security-Policy" content="default-src 'none'`);
-}
-
-function expectFullPictures(page: string, numCharts: number): void {
-  const charts = page.match(/<svg class="chart"[\s\S]*?<\/svg>/g) ?? [];
-  expect(charts).toHaveLength(numCharts);
-  for (const chart of charts) {
-    const paths = [...chart.matchAll(/ d="([^"]*)"/g)].map((match) => match[1] as string);
-    expect(paths.length).toBeGreaterThan(0);
-    for (const path of paths) expect((path.match(/[LHV]/g) ?? []).length).toBeGreaterThan(1);
-    expect(chart).toMatch(/aria-label="[^"]{10,}"/);
-  }
-  const text = page.replaceAll(/src="data:[^"]*"/g, ""); // base64 may spell anything
-  expect(/.{0,60}(NaN|Infinity|undefined|\[object).{0,60}/.exec(text)?.[0]).toBeUndefined();
-}
-
 describe("a report of one run", () => {
   it("stands alone, is well-formed, and shows every figure and picture", async () => {
     const page = renderReport([await readRunRecord(joint)], options);
     expectAlone(page);
     expectWellFormed(page);
-    expectFullPictures(page, 2 + 6);
+    expectFullPictures(open(page), 2 + 7);
     const { trained } = evaluationOf({ name: "quickstart", kind: "joint" });
     expect(page).toContain("60.3 %");
     expect(page).toContain("PGD-20, cross-entropy, Linf 8/255");
@@ -81,7 +62,7 @@ describe("a report of one run", () => {
     for (const file of ["evaluation.json", "environment.json", "samples"]) rmSync(join(bare, file), { recursive: true });
     const page = renderReport([await readRunRecord(bare)], options);
     expectWellFormed(page);
-    expectFullPictures(page, 0);
+    expectFullPictures(open(page), 0);
     expect(page).toContain("This run is not evaluated yet.");
     expect(page).toContain("There are no metrics of this run yet");
   });
@@ -106,7 +87,7 @@ describe("a report of several runs", () => {
     expectAlone(page);
     expectWellFormed(page);
     // Energies of two runs and of the untrained network; six curves of one run, five of the other (no gaps without attacks); one of both.
-    expectFullPictures(page, 3 + 6 + 5 + 1);
+    expectFullPictures(open(page), 3 + 7 + 6 + 1);
     const head = /<thead>([\s\S]*?)<\/thead>/.exec(page)?.[1] as string;
     expect([...head.matchAll(/<th scope="col">([^<]*)</g)].map((match) => match[1])).toEqual([
       "Figure",
@@ -135,7 +116,7 @@ describe("isoerg report", () => {
     const page = readFileSync(join(runFolder, "report.html"), "utf8");
     expectAlone(page);
     expectWellFormed(page);
-    expectFullPictures(page, 2 + 6);
+    expectFullPictures(open(page), 2 + 7);
   });
 
   it("refuses a folder that is no run, and an evaluation that is none", async () => {
