@@ -23,7 +23,7 @@ export function energyFigure(title: string, model: ModelEvaluation, doc: Doc): H
   if (!drawn) return NOTHING;
   const outside =
     drawn.numOutside > 0
-      ? ` ${formatCount(drawn.numOutside)} samples at the far ends are left out of the picture, not of the figures.`
+      ? ` ${drawn.numOutside === 1 ? "One sample at a far end is" : `${formatCount(drawn.numOutside)} samples at the far ends are`} left out of the picture, not of the figures.`
       : "";
   return html`<figure><h3>${title}</h3>${drawn.chart}<figcaption>${sentences(model, doc)}${outside}</figcaption></figure>`;
 }

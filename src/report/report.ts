@@ -16,18 +16,17 @@ import { confusionFigure } from "./confusion.js";
 import { costsSection } from "./costs.js";
 import { energyFigure } from "./energies.js";
 import { type Column, figuresTable } from "./figures-table.js";
-import { Html, html, NOTHING } from "./html.js";
+import { type Html, html, NOTHING } from "./html.js";
 import { missingSection } from "./missing.js";
+import { renderPage, type Writing, writtenBy } from "./page.js";
+import { LEFT_OUT, readableConfig } from "./readable-config.js";
 import { robustnessBlock } from "./robustness.js";
 import { distinctNames, docOf, isOfAnotherStep, type RunRecord } from "./run-record.js";
 import { settingsTable } from "./settings-table.js";
-import { STYLE } from "./style.js";
 import { limits, summary } from "./summary.js";
 import { trainingBlock } from "./training.js";
 
-export interface ReportOptions {
-  readonly now: Date;
-  readonly isoergVersion: string;
+export interface ReportOptions extends Writing {
   /** What decisions cost their owner; without them there is no section of costs. */
   readonly costs?: Costs;
 }
@@ -38,24 +37,11 @@ export function renderReport(runs: readonly RunRecord[], options: ReportOptions)
   const [subject] = records;
   if (!subject) throw new Error("bug in isoerg: a report of no run");
   const columns = columnsOf(records);
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>${subject.name}: isoerg report</title>
-<style>
-${new Html(STYLE)}
-</style>
-</head>
-<body>
-<header>
-<h1>${subject.name}</h1>
-<p class="soft">${subtitle(subject, records)}</p>
-</header>
-<main>
-${summary(subject.evaluation, docOf(subject, "evaluation.json"))}
+  return renderPage({
+    title: `${subject.name}: isoerg report`,
+    heading: subject.name,
+    subtitle: subtitle(subject, records),
+    main: html`${summary(subject.evaluation, docOf(subject, "evaluation.json"))}
 ${records.filter(isOfAnotherStep).map(
   ({ name, evaluation, analysis }) =>
     html`<p class="missing">${name}: analysis.json is of step ${formatCount(analysis?.model.step ?? 0)}, evaluation.json of step ${formatCount(evaluation?.step ?? 0)}. Don't read their figures together; <code>isoerg analyze RUN</code> analyses the evaluated step anew.</p>
@@ -79,13 +65,9 @@ ${samplesSection(records)}
 ${perRun(records, "Training", trainingBlock)}
 <section><h2>Settings and origin</h2>
 ${records.map((record, index) => origin(record, index === 0 ? "open" : "closed"))}</section>
-${missingSection(records, options.costs !== undefined)}
-</main>
-<footer><p class="note">Written by isoerg ${options.isoergVersion} on ${options.now.toISOString().slice(0, 16).replace("T", " ")} UTC from the files of ${records.length === 1 ? "the run" : "the runs"}. Each figure of evaluation.json and analysis.json names its place there in an attribute, data-source.</p></footer>
-</body>
-</html>
-`;
-  return page.toString();
+${missingSection(records, options.costs !== undefined)}`,
+    footer: `${writtenBy(options)} from the files of ${records.length === 1 ? "the run" : "the runs"}. Each figure of evaluation.json and analysis.json names its place there in an attribute, data-source.`,
+  });
 }
 
 /** A section for each run that has something to show. */
@@ -172,7 +154,7 @@ function samplesSection(records: readonly RunRecord[]): Html {
     const about = evaluation
       ? ` Fresh chains of ${formatCount(evaluation.settings.freshSteps)} steps, none left out, arranged by the class that the model sees in them.`
       : "";
-    return html`<figure><h3>${records.length > 1 ? `${name}, step ${samples.step}` : `Step ${samples.step}`}</h3><img class="grid-image" alt="Grid of samples that the model generated" src="data:image/png;base64,${samples.png.toString("base64")}"><figcaption>What the model draws when it follows its own energy downhill from a random start.${about} Look for recognisable objects and for variety; many equal pictures would mean that the chains have collapsed.</figcaption></figure>`;
+    return html`<figure><h3>${records.length > 1 ? `${name}, step ${formatCount(Number(samples.step))}` : `Drawn at step ${formatCount(Number(samples.step))}`}</h3><img class="grid-image" alt="Grid of samples that the model generated" src="data:image/png;base64,${samples.png.toString("base64")}"><figcaption>What the model draws when it follows its own energy downhill from a random start.${about} Look for recognisable objects and for variety; many equal pictures would mean that the chains have collapsed.</figcaption></figure>`;
   })}</div></section>`;
 }
 
@@ -189,5 +171,5 @@ function origin({ name, config, evaluation, environment }: RunRecord, state: "op
   return html`<h3>${name}</h3>
 ${settingsTable(facts, `Origin of ${name}`)}
 ${environment === undefined ? NOTHING : html`<details><summary>Environment</summary>${settingsTable(environment, `Environment of ${name}`)}</details>`}
-<details${state === "open" ? html` open` : NOTHING}><summary>Settings</summary>${settingsTable(config, `Settings of ${name}`)}</details>`;
+<details${state === "open" ? html` open` : NOTHING}><summary>Settings</summary>${settingsTable(readableConfig(config), `Settings of ${name}`)}<p class="note">${LEFT_OUT}</p></details>`;
 }

@@ -77,7 +77,7 @@ export function limits(evaluation: Evaluation | undefined): Html {
     robustness?.standard && robustness.robust
       ? html`AutoAttack was run in its standard version on ${formatCount(robustness.samples)} samples. Attacks made for this model may find more mistakes`
       : html`The attacks are projected gradient ascent${trained.attacks[0] ? html` of ${trained.attacks[0].steps} steps` : NOTHING}. Stronger ones exist (AutoAttack, adaptive attacks) and may find more mistakes`;
-  return html`<details><summary>What these figures do not say</summary><ul>
+  return html`<details open><summary>What these figures do not say</summary><ul>
 <li>${attacks}: an accuracy under attack is an upper bound, never a guarantee.</li>
 <li>It holds for the stated budget and norm, on ${formatCount(settings.samples)} test samples, for one training with one seed. Other disturbances (blur, shift, another camera) are not measured here.</li>
 <li>A small energy gap alone does not make a model robust; read it beside the accuracy under attack.</li>

@@ -1,5 +1,5 @@
 /** How a run was trained: in one line, as curves, and what its stability guard did. */
-import { formatCount, formatNumber } from "../evaluate/format.js";
+import { formatCount } from "../evaluate/format.js";
 import { alarmsBlock } from "./alarms.js";
 import { curvesSection } from "./curves.js";
 import { type Html, html, NOTHING } from "./html.js";
@@ -17,7 +17,7 @@ function trainingLine({ steps }: RunRecord): Html {
   if (!first || !last) return NOTHING;
   const seconds = (Date.parse(last.time) - Date.parse(first.time)) / 1000;
   const workers = [...new Set(steps.map(({ worldSize }) => worldSize))].sort((a, b) => a - b);
-  return html`<p>${formatCount(last.step + 1)} steps, ${formatNumber(last.epoch)} passes over the data, ${workers.join(" to ")} ${workers.length === 1 && workers[0] === 1 ? "worker" : "workers"}, ${formatDuration(seconds)}.${phases(steps)}</p>`;
+  return html`<p>${formatCount(last.step + 1)} steps, ${Number(last.epoch.toPrecision(3))} ${last.epoch === 1 ? "pass" : "passes"} over the data, ${workers.join(" to ")} ${workers.length === 1 && workers[0] === 1 ? "worker" : "workers"}, ${formatDuration(seconds)}.${phases(steps)}</p>`;
 }
 
 /** Where a step's time goes, on rank 0. */
