@@ -6,6 +6,9 @@ import { readCosts } from "../evaluate/decision/costs.js";
 import { renderModelCard } from "../report/model-card.js";
 import { renderReport } from "../report/report.js";
 import { readRunRecord } from "../report/run-record.js";
+import { isStudy, readStudyRecord } from "../report/study/study-record.js";
+import { renderStudyReport } from "../report/study/study-report.js";
+import { IsoergError } from "../util/error.js";
 import { packageVersion } from "../util/package.js";
 
 interface Flags {
@@ -16,8 +19,8 @@ interface Flags {
 
 export function reportCommand(): Command {
   return new Command("report")
-    .description("a run as one HTML page: figures, robustness, energies, mistakes and their costs, samples, curves")
-    .argument("<run>", "the run's folder")
+    .description("a run, several runs or a sweep's study as one HTML page: figures, robustness, energies, mistakes, curves, settings")
+    .argument("<run>", "the run's folder, or a study's")
     .argument("[others...]", "runs to compare it with")
     .option("--out <file>", "the page (default: report.html in the first run's folder)")
     .option("--costs <file>", "what mistakes cost, as YAML: adds the expected cost of 1,000 decisions and the break-even between models")
@@ -39,9 +42,15 @@ A costs file:
 
 Examples:
   $ isoerg report runs/quickstart runs/standard --out comparison.html
-  $ isoerg report runs/quickstart runs/standard --costs costs.yaml --card MODELCARD.md`,
+  $ isoerg report runs/quickstart runs/standard --costs costs.yaml --card MODELCARD.md
+  $ isoerg report runs/sweep`,
     )
     .action(async (path: string, others: readonly string[], flags: Flags) => {
+      const study = [path, ...others].find(isStudy);
+      if (study !== undefined) {
+        await reportStudy(study, others, flags);
+        return;
+      }
       const costs = flags.costs === undefined ? undefined : await readCosts(flags.costs);
       const records = [];
       for (const folder of [path, ...others]) records.push(await readRunRecord(folder));
@@ -57,6 +66,18 @@ Examples:
       process.stdout.write(`wrote ${out}\n`);
       if (flags.card !== undefined) process.stdout.write(`wrote ${flags.card}; fill in what only you know\n`);
     });
+}
+
+/** A study's page stands alone: its trials are compared with each other, on validation images. */
+async function reportStudy(folder: string, others: readonly string[], flags: Flags): Promise<void> {
+  if (others.length > 0 || flags.costs !== undefined || flags.card !== undefined) {
+    throw new IsoergError("USAGE", `${folder} holds a sweep's study, which is reported alone, without --costs and --card`, {
+      hint: `isoerg report ${folder}; its trials are runs too: isoerg report ${join(folder, "trials", "0000", "seed-1")}`,
+    });
+  }
+  const out = flags.out ?? join(folder, "report.html");
+  await replaceFile(out, renderStudyReport(await readStudyRecord(folder), { now: new Date(), isoergVersion: packageVersion() }));
+  process.stdout.write(`wrote ${out}\n`);
 }
 
 async function replaceFile(path: string, text: string): Promise<void> {

@@ -6,12 +6,15 @@ import { Command } from "commander";
 import { loadConfig } from "../config/load.js";
 import { configToYaml } from "../config/print.js";
 import type { Config } from "../config/schema.js";
+import { readStudyRecord } from "../report/study/study-record.js";
+import { renderStudyReport } from "../report/study/study-report.js";
 import { isFinished } from "../sweep/job.js";
 import { openStudy } from "../sweep/journal.js";
 import { runStudy } from "../sweep/run-study.js";
 import type { Point } from "../sweep/space.js";
 import { createStrategy, readSweep, type SweepSpec } from "../sweep/spec.js";
 import { summarise, type TrialSummary } from "../sweep/summary.js";
+import { packageVersion } from "../util/package.js";
 import { addEngineOptions, type EngineFlags } from "./engine-options.js";
 import { interruptible } from "./interruptible.js";
 import { createLocalRunner } from "./sweep/local-runner.js";
@@ -62,7 +65,7 @@ async function sweep(file: string, flags: Flags): Promise<void> {
   const digest = createHash("sha256")
     .update(JSON.stringify([spec, base]))
     .digest("hex");
-  const study = openStudy(folder, { sweep: file, digest, now: () => new Date() });
+  const study = openStudy(folder, { sweep: file, digest, spec, epochs, now: () => new Date() });
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   try {
     const known = study.jobs.filter(isFinished).length;
@@ -89,8 +92,11 @@ async function sweep(file: string, flags: Flags): Promise<void> {
     if (best) writeFileSync(join(folder, "best.yaml"), bestFile(best, withEpochs(best.point, 1), spec));
     writeFileSync(join(folder, "study.json"), `${JSON.stringify({ spec, trials }, null, 2)}\n`);
     if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify({ spec, trials, best: best ?? null }, null, 2)}\n`);
+    const page = renderStudyReport(await readStudyRecord(folder), { now: new Date(), isoergVersion: packageVersion() });
+    writeFileSync(join(folder, "report.html"), page);
     process.stdout.write(describeTrials(trials, spec));
     if (best) process.stdout.write(`\nThe best is an experiment now: isoerg train ${join(folder, "best.yaml")}\n`);
+    process.stdout.write(`${best ? "" : "\n"}All trials, and which settings decide: ${join(folder, "report.html")}\n`);
   } finally {
     study.close();
   }

@@ -7,8 +7,11 @@ import type { Point } from "./space.js";
 export type Result =
   /** `value`: larger is better, the mean over the seeds; `bySeed` in the order of the seeds. */
   | { readonly kind: "value"; readonly value: number; readonly bySeed: readonly number[] }
-  /** It diverged or broke: a result like any other, worse than every value. */
-  | { readonly kind: "failed"; readonly reason: string };
+  /** A result like any other, worse than every value. `how` is missing in journals of before it was told apart. */
+  | { readonly kind: "failed"; readonly reason: string; readonly how?: Failure | undefined };
+
+/** diverged: the training's figures stopped being numbers. broke: its process or its engine failed. */
+export type Failure = "diverged" | "broke";
 
 export interface JobPlan {
   readonly trial: number;

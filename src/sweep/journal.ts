@@ -14,10 +14,16 @@ import type { Job, JobPlan, Result } from "./job.js";
 const pointSchema = z.record(z.string(), z.union([z.number(), z.string(), z.boolean()]));
 const resultSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("value"), value: z.number(), bySeed: z.array(z.number()) }),
-  z.object({ kind: z.literal("failed"), reason: z.string() }),
+  z.object({ kind: z.literal("failed"), reason: z.string(), how: z.enum(["diverged", "broke"]).optional() }),
 ]);
 const lineSchema = z.discriminatedUnion("event", [
-  z.object({ event: z.literal("study"), sweep: z.string(), digest: z.string() }),
+  z.object({
+    event: z.literal("study"),
+    sweep: z.string(),
+    digest: z.string(),
+    spec: z.unknown().optional(),
+    epochs: z.number().optional(),
+  }),
   z.object({
     event: z.literal("job"),
     index: z.int(),
@@ -40,23 +46,27 @@ export interface Study {
   close(): void;
 }
 
+/** How a study was begun. */
+export interface Beginning {
+  /** The sweep's file. */
+  readonly sweep: string;
+  /** Of the resolved sweep. */
+  readonly digest: string;
+  /** The sweep itself, and the epochs of a whole training; studies of before these were written down have neither. */
+  readonly spec?: unknown;
+  readonly epochs?: number | undefined;
+}
+
+export const STUDY_FILE = "study.jsonl";
+
 /**
- * Opens a study's journal in its folder, or begins one. `digest` is that of the resolved sweep.
+ * Opens a study's journal in its folder, or begins one.
  * @throws IsoergError CONFIG where the folder holds a study of another sweep, DATA where a whole line is no entry.
  */
-export function openStudy(folder: string, begun: { sweep: string; digest: string; now: () => Date }): Study {
-  const path = join(folder, "study.jsonl");
+export function openStudy(folder: string, { now, ...begun }: Beginning & { readonly now: () => Date }): Study {
+  const path = join(folder, STUDY_FILE);
   const lines = readLines(path);
-  const jobs: Job[] = [];
-  for (const line of lines) {
-    const contradiction = contradictionOf(jobs, line);
-    if (contradiction !== undefined) {
-      throw new IsoergError("DATA", `${path} contradicts itself: ${contradiction}`, {
-        hint: "the file is written by isoerg sweep only; restore it from a copy",
-      });
-    }
-    apply(jobs, line);
-  }
+  const jobs = jobsOf(lines, path);
   const [head] = lines;
   if (head && (head.event !== "study" || head.digest !== begun.digest)) {
     throw new IsoergError("CONFIG", `${folder} holds a study of another sweep`, {
@@ -66,11 +76,11 @@ export function openStudy(folder: string, begun: { sweep: string; digest: string
   const file = openSync(path, "a");
   if (endsTorn(path)) writeSync(file, "\n");
   const append = (line: Line): void => {
-    writeSync(file, `${JSON.stringify({ time: begun.now().toISOString(), ...line })}\n`);
+    writeSync(file, `${JSON.stringify({ time: now().toISOString(), ...line })}\n`);
     fsyncSync(file);
     apply(jobs, line);
   };
-  if (!head) append({ event: "study", sweep: begun.sweep, digest: begun.digest });
+  if (!head) append({ event: "study", ...begun });
   return {
     jobs,
     decided(job, reason) {
@@ -82,6 +92,35 @@ export function openStudy(folder: string, begun: { sweep: string; digest: string
     },
     close: () => closeSync(file),
   };
+}
+
+/**
+ * A study as its journal tells it, finished or not; nothing is written.
+ * @throws IsoergError DATA where a whole line is no entry, or the journal has no beginning.
+ */
+export function readStudy(folder: string): Beginning & { readonly jobs: readonly Job[] } {
+  const path = join(folder, STUDY_FILE);
+  const lines = readLines(path);
+  const [head] = lines;
+  if (head?.event !== "study") {
+    throw new IsoergError("DATA", `${path} does not begin as a study's journal does`, { hint: "isoerg sweep writes this file" });
+  }
+  const { event: _, ...begun } = head;
+  return { ...begun, jobs: jobsOf(lines, path) };
+}
+
+function jobsOf(lines: readonly Line[], path: string): Job[] {
+  const jobs: Job[] = [];
+  for (const line of lines) {
+    const contradiction = contradictionOf(jobs, line);
+    if (contradiction !== undefined) {
+      throw new IsoergError("DATA", `${path} contradicts itself: ${contradiction}`, {
+        hint: "the file is written by isoerg sweep only; restore it from a copy",
+      });
+    }
+    apply(jobs, line);
+  }
+  return jobs;
 }
 
 /** Why a line can't follow those before it: one was lost, doubled or altered. */

@@ -8,10 +8,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { costsSchema } from "../../src/evaluate/decision/costs.js";
 import { renderReport } from "../../src/report/report.js";
 import { readRunRecord } from "../../src/report/run-record.js";
-import { DEPTH_PERCENT, STYLE } from "../../src/report/style.js";
+import { readStudyRecord } from "../../src/report/study/study-record.js";
+import { renderStudyReport } from "../../src/report/study/study-report.js";
+import { DEPTH_PERCENT, FIFTHS, STYLE } from "../../src/report/style.js";
 import { openPage } from "../kit/dom.js";
 import { writeFullRun } from "../kit/report-full.js";
 import { writeReportRun } from "../kit/report-run.js";
+import { writeStudy } from "../kit/study.js";
 
 const options = { now: new Date("2026-01-02T03:04:00Z"), isoergVersion: "0.1.0" };
 const costs = costsSchema.parse({
@@ -30,11 +33,13 @@ beforeAll(async () => {
   for (const file of ["evaluation.json", "environment.json", "samples"]) rmSync(join(bare, file), { recursive: true });
   pages.set("full", renderReport([full], { ...options, costs }));
   pages.set("comparison", renderReport([full, other], { ...options, costs }));
+  const study = writeStudy(join(folder, "study"), { schedule: "asha", trials: 24, seeds: 2 });
+  pages.set("study", renderStudyReport(await readStudyRecord(study), options));
   pages.set("bare", renderReport([await readRunRecord(bare)], options));
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe.each(["full", "comparison", "bare"])("the page of a %s report", (name) => {
+describe.each(["full", "comparison", "bare", "study"])("the page of a %s report", (name) => {
   it("is valid HTML", async () => {
     const validator = new HtmlValidate({
       extends: ["html-validate:recommended", "html-validate:a11y"],
@@ -99,6 +104,11 @@ describe("contrast, by WCAG 2.2", () => {
       for (const name of ["clean", "adversarial", "generated", "buffer", "plain", "second"]) {
         expect(contrast(rgb(theme.get(name) ?? name), ground), name).toBeGreaterThanOrEqual(3);
       }
+    }
+    for (const fifth of FIFTHS) {
+      const [good, bad] = [rgb(theme.get("clean") ?? "none"), rgb(theme.get("adversarial") ?? "none")];
+      const mixed = good.map((value, i) => (fifth * value + (100 - fifth) * (bad[i] as number)) / 100);
+      for (const ground of grounds) expect(contrast(mixed, ground), `fifth ${fifth}`).toBeGreaterThanOrEqual(3);
     }
     for (const kind of ["right", "wrong"]) {
       for (let depth = 1; depth <= 9; depth++) {

@@ -95,5 +95,17 @@ describe("an interval over seeds", () => {
     // 3 values with standard deviation 1: 4.303 / sqrt(3).
     expect(halfInterval([1, 2, 3])).toBeCloseTo(2.484, 3);
     expect(halfInterval([5])).toBe(0);
+    // t_{0.975} of 9, 10, 19 and 29 degrees of freedom, from tables.
+    for (const [n, t] of [
+      [10, 2.262],
+      [11, 2.228],
+      [20, 2.093],
+      [30, 2.045],
+    ] as const) {
+      const values = Array.from({ length: n }, (_, i) => (i % 2 === 0 ? 1 : -1));
+      const mean = values.reduce((sum, v) => sum + v, 0) / n;
+      const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (n - 1);
+      expect(halfInterval(values) / Math.sqrt(variance / n)).toBeCloseTo(t, 3);
+    }
   });
 });

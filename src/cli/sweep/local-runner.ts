@@ -1,6 +1,5 @@
 /** Runs a sweep's jobs as processes on this machine: one process for each seed of a job, one after the other. */
 import { fork } from "node:child_process";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Config } from "../../config/schema.js";
 import type { EngineOptions } from "../../engine/engine.js";
@@ -8,6 +7,7 @@ import type { Job, Result } from "../../sweep/job.js";
 import type { Runner } from "../../sweep/runner.js";
 import type { Point } from "../../sweep/space.js";
 import type { SweepSpec } from "../../sweep/spec.js";
+import { trialFolder } from "../../sweep/trial/folder.js";
 import { replySchema, scoreOfMetric, type TrialReply, type TrialRequest } from "../../sweep/trial/request.js";
 
 export interface LocalRunnerOptions {
@@ -31,19 +31,15 @@ export function createLocalRunner(options: LocalRunnerOptions): Runner {
         const reply = await runProcess(requestOf(options, job, source ?? job, seed), signal, (step, total) =>
           options.onStep?.(job, step, total),
         );
-        if (reply.kind !== "judged") return { kind: "failed", reason: reply.kind === "failed" ? reply.reason : "no answer" };
+        if (reply.kind === "failed") return reply;
+        if (reply.kind !== "judged") return { kind: "failed", reason: "no answer", how: "broke" };
         const value = reply.metrics[spec.metric.name];
-        if (value === null) return { kind: "failed", reason: `its ${spec.metric.name} is not a number` };
+        if (value === null) return { kind: "failed", reason: `its ${spec.metric.name} is not a number`, how: "diverged" };
         bySeed.push(scoreOfMetric(value, spec.metric.goal));
       }
       return { kind: "value", value: bySeed.reduce((sum, value) => sum + value, 0) / bySeed.length, bySeed };
     },
   };
-}
-
-/** The run's folder of a trial's training with one seed. */
-export function trialFolder(folder: string, trial: number, seed: number): string {
-  return join(folder, "trials", String(trial).padStart(4, "0"), `seed-${seed}`);
 }
 
 function requestOf({ spec, folder, configOf, engine }: LocalRunnerOptions, job: Job, source: Job, seed: number): TrialRequest {
@@ -87,7 +83,11 @@ function runProcess(request: TrialRequest, signal: AbortSignal, onStep: (step: n
       if (signal.aborted) reject(signal.reason);
       else
         resolve(
-          answer ?? { kind: "failed", reason: `its process ended with ${killedBy ?? code}: ${lastWords.trim().split("\n").at(-1) ?? ""}` },
+          answer ?? {
+            kind: "failed",
+            reason: `its process ended with ${killedBy ?? code}: ${lastWords.trim().split("\n").at(-1) ?? ""}`,
+            how: "broke",
+          },
         );
     });
     child.send(request);

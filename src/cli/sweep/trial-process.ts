@@ -16,7 +16,7 @@ const parent = process.ppid;
 process.once("message", (request: TrialRequest) => {
   void answer(request).then(
     (reply) => end(reply),
-    (error: unknown) => end({ kind: "failed", reason: reasonOf(error) }),
+    (error: unknown) => end({ kind: "failed", reason: reasonOf(error), how: "broke" }),
   );
 });
 process.on("disconnect", () => process.exit(1)); // whoever asked is gone: nobody waits for the answer

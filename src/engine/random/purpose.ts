@@ -18,6 +18,7 @@ export const PURPOSE = {
   neighbour: 40,
   inputNoise: 41,
   sweep: 64,
+  importance: 65,
   bootstrap: 80,
   noiseImages: 81,
   costBootstrap: 82,

@@ -20,7 +20,7 @@ const metrics = z.object({ clean: z.number(), robust: z.number(), worst: z.numbe
 export const replySchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("step"), step: z.int(), total: z.int(), loss: z.number().nullable() }),
   z.object({ kind: z.literal("judged"), metrics }),
-  z.object({ kind: z.literal("failed"), reason: z.string() }),
+  z.object({ kind: z.literal("failed"), reason: z.string(), how: z.enum(["diverged", "broke"]) }),
 ]);
 
 export type TrialReply = z.infer<typeof replySchema>;

@@ -1,6 +1,6 @@
 /**
  * One training of a trial, in this process: the loop, the plan and the recipe are those of `isoerg train`, with one worker and
- * no coordinator. What it leaves is a run's folder (config.yaml, checkpoints), so that every command for runs takes it.
+ * no coordinator. What it leaves is a run's folder (config.yaml, metrics.jsonl, checkpoints), so that every command for runs takes it.
  *
  * Learning rate and other schedules are those of the whole training, however short a rung is: a trial that is promoted goes
  * on as if it had never stopped. The stability guard is off, since a trial that goes astray is a result.
@@ -13,10 +13,13 @@ import type { StatePart } from "../../checkpoint/state-part.js";
 import { type CheckpointContent, type CheckpointFile, createCheckpointStore } from "../../checkpoint/store.js";
 import { configToYaml } from "../../config/print.js";
 import type { Config } from "../../config/schema.js";
-import { createPlan, numSteps } from "../../data/plan.js";
+import { createPlan, numSteps, stepsPerEpoch } from "../../data/plan.js";
 import { pixelsOf } from "../../data/samples.js";
+import type { Link } from "../../train/link.js";
 import { train } from "../../train/loop.js";
 import { createSoloLink } from "../../train/solo-link.js";
+import type { Failure } from "../job.js";
+import { openCurveLog } from "./curve-log.js";
 import { samplesOf, type TrialData } from "./trial-data.js";
 
 export interface TrialTraining {
@@ -33,7 +36,7 @@ export interface TrialTraining {
 
 export type TrainedTrial =
   | { readonly kind: "trained"; readonly step: number; readonly files: CheckpointContent["files"] }
-  | { readonly kind: "failed"; readonly reason: string };
+  | { readonly kind: "failed"; readonly reason: string; readonly how: Failure };
 
 /** Every rung's checkpoint stays: another trial may go on from it. */
 const KEEP_ALL = { keepLast: Number.MAX_SAFE_INTEGER };
@@ -60,20 +63,42 @@ export async function trainTrial(trial: TrialTraining): Promise<TrainedTrial> {
   const resume = fromEpochs > 0 ? await createCheckpointStore(join(trial.source, "checkpoints"), KEEP_ALL).load(from) : null;
   const size = pixelsOf(shape);
   let saved: readonly StatePart[] = [];
+  const curve = openCurveLog(folder, {
+    from,
+    stepsPerEpoch: stepsPerEpoch(sizes),
+    batchSize: sizes.batchSize,
+    total: numSteps(sizes, config.epochs),
+  });
+  let how: Failure = "broke";
   const link = createSoloLink({
     plan: createPlan({ ...sizes, shuffleBlock: config.data.shuffleBlock, seed: BigInt(config.seed) }),
     numSteps: until,
     numChains: config.sampler.chains,
     read: (ids) => samplesOf(training, ids, size),
     ...(resume && { resume: { step: from, parts: partsOf(resume.files) } }),
-    onCommit: (step, { metrics }) => trial.onStep?.(step, until, metrics),
+    onCommit: (step, { metrics }) => {
+      curve.committed(step, metrics);
+      trial.onStep?.(step, until, metrics);
+    },
     checkpointAfter: (step) => step === until - 1,
     onSave: (_step, parts) => {
       saved = parts.map((part) => ({ ...part, data: part.data.slice() }));
     },
   });
-  const stop = train({ config, data: { shape, numClasses, numSamples }, gaussians: data.gaussians, link });
-  if (stop.outcome !== "finished") return { kind: "failed", reason: stop.reason };
+  const watched: Link = {
+    ...link,
+    vote(ballot, meanwhile) {
+      if (ballot.fault === "non-finite") how = "diverged";
+      return link.vote(ballot, meanwhile);
+    },
+  };
+  let stop: ReturnType<typeof train>;
+  try {
+    stop = train({ config, data: { shape, numClasses, numSamples }, gaussians: data.gaussians, link: watched });
+  } finally {
+    curve.close();
+  }
+  if (stop.outcome !== "finished") return { kind: "failed", reason: stop.reason, how };
   const files = filesOf(saved);
   await store.save(until, { files, state: { step: until, epoch: toEpochs, numSteps: numSteps(sizes, config.epochs), config } });
   return { kind: "trained", step: until, files };
