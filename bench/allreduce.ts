@@ -67,6 +67,8 @@ const MIB = 1024 * KIB;
 export const ALL_REDUCE_SIZES_BYTES: readonly number[] = [256, 4 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 146 * MIB];
 export const ALL_REDUCE_WORLD_SIZES: readonly number[] = [2, 4];
 const OURS = "isoerg";
+/** As in the peers' programs: sums that tell how many fit into the time, and the bounds of that number. */
+const [NUM_PROBES, FEWEST_SUMS, MOST_SUMS] = [3, 5, 2000];
 
 /** @throws IsoergError ENGINE when a program fails or sums wrongly. */
 export async function benchAllReduce(options: AllReduceBenchOptions = {}): Promise<AllReduceBench> {
@@ -80,7 +82,7 @@ export async function benchAllReduce(options: AllReduceBenchOptions = {}): Promi
       for (const program of round % 2 === 0 ? programs : [...programs].reverse()) {
         options.signal?.throwIfAborted();
         options.onTurn?.({ worldSize, round, who: `${program.name} (${program.medium})` });
-        const seconds = options.secondsPerSize ?? 0.5;
+        const seconds = options.secondsPerSize ?? 0.3;
         const timed = await program
           .time({ worldSize, sizesBytes, seconds, ...(options.signal && { signal: options.signal }) })
           .catch((error: Error) => {
@@ -195,10 +197,10 @@ export async function timeRanks(
     for (const sizeBytes of sizesBytes) {
       // How many sums fit is measured first, as all ranks must agree on it beforehand.
       const probe = quantile(
-        [...(await sumOften(ranks, { sizeBytes, numSums: 5, algorithm }))].sort((a, b) => a - b),
+        [...(await sumOften(ranks, { sizeBytes, numSums: NUM_PROBES, algorithm }))].sort((a, b) => a - b),
         0.5,
       );
-      const numSums = Math.min(2000, Math.max(10, Math.round((1000 * seconds) / probe)));
+      const numSums = Math.min(MOST_SUMS, Math.max(FEWEST_SUMS, Math.round((1000 * seconds) / probe)));
       times.push({ sizeBytes, timesMs: await sumOften(ranks, { sizeBytes, numSums, algorithm }) });
     }
     return times;

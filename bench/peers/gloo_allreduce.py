@@ -13,7 +13,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-WARMING_SUMS = 3
+WARMING_SUMS = 1
+PROBE_SUMS = 3
+FEWEST_SUMS = 5
+MOST_SUMS = 2000
 
 
 def sum_often(values, count, expected):
@@ -35,9 +38,9 @@ def run(rank, world_size, seconds, sizes, rendezvous):
     expected = world_size * (world_size + 1) / 2
     for size in sizes:
         values = torch.empty(size // 4)
-        probe = torch.tensor(sorted(sum_often(values, 5, expected))[2])
+        probe = torch.tensor(sorted(sum_often(values, PROBE_SUMS, expected))[PROBE_SUMS // 2])
         dist.broadcast(probe, 0)
-        count = min(2000, max(10, round(1000 * seconds / probe.item())))
+        count = min(MOST_SUMS, max(FEWEST_SUMS, round(1000 * seconds / probe.item())))
         times = sum_often(values, count, expected)
         if rank == 0:
             print(json.dumps({"torch": torch.__version__, "sizeBytes": size, "timesMs": times}), flush=True)

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WARMING_SUMS = 3, PROBE_SUMS = 5, MOST_SUMS = 2000, FEWEST_SUMS = 10 };
+enum { WARMING_SUMS = 1, PROBE_SUMS = 3, MOST_SUMS = 2000, FEWEST_SUMS = 5 };
 
 static int rank, ranks;
 

@@ -86,6 +86,8 @@ export interface Link {
   startSum(values: Float32Array): void;
   /** Waits for all sums started. Throws CollectiveInterrupted. */
   finishSums(): void;
+  /** What carried the last sums, where that is known: told to people, and nothing depends on it. */
+  carrier?(): string | null;
   /**
    * Casts this worker's vote and waits for the verdict. `meanwhile` may be called once in between, for work that need not wait
    * for it and can be taken back; it asks nothing of the link that has an answer.

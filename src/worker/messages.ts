@@ -36,7 +36,8 @@ export interface Briefing {
   readonly gaussians: Uint8Array | null;
 }
 
-export type SumsResult = { readonly done: true } | { readonly done: false; readonly reason: string };
+/** `by`: what carried the sums, as people are told; null for a worker alone. */
+export type SumsResult = { readonly done: true; readonly by: string | null } | { readonly done: false; readonly reason: string };
 
 export type FromLink =
   | { readonly kind: "briefing"; readonly briefing: Briefing | null }

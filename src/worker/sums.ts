@@ -68,9 +68,11 @@ export class Sums {
     return this.#summation?.way ?? null;
   }
 
-  /** What carries them between hosts, once that is agreed. */
-  get carrier(): Summation["carrier"] {
-    return this.#summation?.carrier ?? null;
+  /** What carries them between hosts, or inside this one, once that is agreed. */
+  get carriedBy(): "memory" | "streams" | "zeromq" | "curve" | null {
+    if (!this.#summation) return null;
+    const carrier = this.#summation.carrier ?? "memory";
+    return carrier === "zeromq" && this.#address.curve ? "curve" : carrier;
   }
 
   /** Listens for the previous rank. @returns the endpoint; empty for a worker alone. */
@@ -122,7 +124,7 @@ export class Sums {
   async finish(): Promise<SumsResult> {
     await this.#pending;
     const failure = this.#failure ?? (this.#stop.signal.aborted ? (this.#stop.signal.reason as Error) : undefined);
-    return failure ? { done: false, reason: failure.message } : { done: true };
+    return failure ? { done: false, reason: failure.message } : { done: true, by: this.carriedBy };
   }
 
   /** Ends the generation's sums: pending ones end with this reason, sockets close. */

@@ -49,6 +49,7 @@ export function createThreadLink(
   };
   let due = first;
   let hasTrained = false;
+  let carrier: string | null = null;
   let anew: Extract<Turn, { kind: "generation" }> | null = null;
   /** Copied here, so that the arrays are the loop's again, and handed over without a second copy. */
   const handOver = (kind: "save" | "offer", parts: readonly StatePart[]): void => {
@@ -90,10 +91,15 @@ export function createThreadLink(
       end.post({ kind: "sum", id, offset: values.byteOffset, length: values.length });
     },
     finishSums() {
-      if (hostSums?.finish()) return;
+      if (hostSums?.finish()) {
+        carrier = "memory";
+        return;
+      }
       const { result } = ask(end, { kind: "finishSums" }, "sums");
       if (!result.done) throw new CollectiveInterrupted(result.reason);
+      carrier = result.by;
     },
+    carrier: () => carrier,
     vote(ballot, meanwhile = () => {}) {
       end.post({ kind: "vote", ballot });
       meanwhile();

@@ -130,7 +130,9 @@ export function traceLink(link: Link, file: Pick<TraceFile, "add" | "flush">, no
         const at = now();
         if (sums) {
           const { count, values, fromMs } = sums;
-          file.add({ row: "sums", name: count === 1 ? "1 sum" : `${count} sums`, fromMs, toMs: at, args: { values, bytes: 4 * values } });
+          const by = link.carrier?.() ?? null;
+          const args = { values, bytes: 4 * values, ...(by !== null && { by }) };
+          file.add({ row: "sums", name: count === 1 ? "1 sum" : `${count} sums`, fromMs, toMs: at, args });
           file.add({ row: "sums", name: "waited for", fromMs: waitedFrom, toMs: at });
         }
         sums = null;

@@ -285,8 +285,8 @@ export class WorkerLink {
   async #closeRing(place: Place, endpoints: readonly string[]): Promise<void> {
     try {
       await place.sums.connect(endpoints);
-      const { way, carrier } = place.sums;
-      if (way) this.#options.log.info({ generation: place.message.generation, way, ...(carrier && { carrier }) }, "sums agreed");
+      const { way, carriedBy } = place.sums;
+      if (way) this.#options.log.info({ generation: place.message.generation, way, by: carriedBy }, "sums agreed");
       place.isRingClosed = true;
       this.#sayReady(place);
     } catch (error) {
