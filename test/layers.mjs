@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 export const layers = [
   ["util"],
   ["config"],
+  ["storage"],
   ["engine", "data", "collective", "checkpoint", "wire", "security"],
   ["model", "sampler", "attack", "objective", "optimizer"],
   ["train"],

@@ -47,7 +47,7 @@ export type Manifest = z.infer<typeof manifestSchema>;
 
 /** Writes all files of a checkpoint into an existing folder and syncs them and it. */
 export async function writeFolder(
-  fileSystem: FileSystem,
+  fileSystem: Pick<FileSystem, "writeFile" | "syncFolder">,
   path: string,
   head: { step: number; sequence: number; score?: number },
   content: CheckpointContent,
@@ -75,7 +75,7 @@ export async function writeFolder(
 }
 
 /** @throws IsoergError CHECKPOINT when there is none, or it is not one of ours. */
-export async function readManifest(fileSystem: FileSystem, path: string): Promise<Manifest> {
+export async function readManifest(fileSystem: Pick<FileSystem, "readFile">, path: string): Promise<Manifest> {
   const bytes = await readNamed(fileSystem, path, "manifest.json");
   const manifest = manifestSchema.safeParse(parseJson(bytes, path, "manifest.json"));
   if (!manifest.success) throw torn(path, `manifest.json is not a checkpoint's manifest: ${manifest.error.issues[0]?.message}`);
@@ -86,7 +86,7 @@ export async function readManifest(fileSystem: FileSystem, path: string): Promis
  * Reads a checkpoint and proves each file against the manifest before it is parsed.
  * @throws IsoergError CHECKPOINT that names the file and what is wrong with it.
  */
-export async function readFolder(fileSystem: FileSystem, path: string): Promise<LoadedContent> {
+export async function readFolder(fileSystem: Pick<FileSystem, "readFile">, path: string): Promise<LoadedContent> {
   const manifest = await readManifest(fileSystem, path);
   const read = async (name: string): Promise<Uint8Array> => {
     const expected = manifest.files[name];
@@ -107,7 +107,7 @@ export async function readFolder(fileSystem: FileSystem, path: string): Promise<
   return { step: manifest.step, sequence: manifest.sequence, files, state };
 }
 
-async function readNamed(fileSystem: FileSystem, path: string, name: string): Promise<Uint8Array> {
+async function readNamed(fileSystem: Pick<FileSystem, "readFile">, path: string, name: string): Promise<Uint8Array> {
   try {
     return await fileSystem.readFile(join(path, name));
   } catch (cause) {

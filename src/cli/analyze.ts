@@ -1,12 +1,9 @@
 /** `isoerg analyze`: see where any classifier is weak: its energies, what it mistakes for data, how far its confidence can be trusted. */
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { attackSchema } from "../config/schema/attack.js";
 import type { AttackConfig } from "../config/schema.js";
 import { type Dataset, openDataset } from "../data/dataset.js";
-import { MANIFEST_FILE } from "../data/manifest.js";
 import { startEngine } from "../engine/choose.js";
 import type { Engine } from "../engine/engine.js";
 import { ANALYSIS_FILE, type Analysis, writeJson } from "../evaluate/analysis/analysis.js";
@@ -105,7 +102,7 @@ async function analyze(path: string, flags: Flags): Promise<void> {
     });
   }
   if (found.kind === "run") for (const warning of found.run.checkpoint.warnings) process.stderr.write(`warning: ${warning}\n`);
-  await using test = await openDataset(dataPath, "test");
+  await using test = await openDataset(dataPath, "test", found.kind === "run" ? { storage: found.run.config.storage } : {});
   const engine = await startEngine(flags);
   const input = inputOptionsOf(flags);
   const opened = await openClassifier(found, { data: test, weights: parseWeights(flags.weights), input });
@@ -144,7 +141,7 @@ async function measure(subject: Subject, flags: Flags): Promise<{ analysis: Anal
   const { opened, test, dataPath, engine } = subject;
   const { run, inputShape } = opened;
   const { manifest } = test;
-  await using train = await openDataset(dataPath, "train");
+  await using train = await openDataset(dataPath, "train", run ? { storage: run.config.storage } : {});
   const numSamples = Math.min(flags.samples ?? run?.config.evaluate.samples ?? FOREIGN_SAMPLES, test.numSamples);
   const others: AnalyzeInput["others"][number][] = [];
   for (const folder of flags.ood) {
@@ -180,9 +177,7 @@ async function measure(subject: Subject, flags: Flags): Promise<{ analysis: Anal
       ),
     ).finally(progress.end);
     const { kind, name, weights, logits, numParameters, fingerprint } = opened;
-    const digest = createHash("sha256")
-      .update(await readFile(join(dataPath, MANIFEST_FILE)))
-      .digest("hex");
+    const digest = test.manifestSha256;
     const { generated: _, predicted, ...figures } = analyzed;
     const analysis = {
       format: "isoerg-analysis" as const,

@@ -8,6 +8,7 @@ import { IsoergError } from "../util/error.js";
 import { parseCount } from "./engine-options.js";
 import { addSecurityOptions, type SecurityFlags, securityOf } from "./security-options.js";
 import { checkExperiment } from "./train/check.js";
+import { isKeptElsewhere } from "./train/kept-elsewhere.js";
 import { leadRun } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { chosenPort, limitsOf, slicesOption, writeResult } from "./train.js";
@@ -78,6 +79,7 @@ export function coordinatorCommand(): Command {
       const security = securityOf(flags, "coordinator");
       checkExposure(`listening on ${flags.listen}`, flags.listen, security, { insecure: flags.insecure === true });
       await checkExperiment(config);
+      const isKept = await isKeptElsewhere(config, flags.run, { resume: flags.resume === true });
       const entrance = await enterRunFolder(flags.run, config, { resume: flags.resume === true, command: process.argv.slice(2) });
       if (entrance.kind === "finished") {
         process.stderr.write(`${flags.run} is finished: ${entrance.step} steps\n`);
@@ -91,7 +93,7 @@ export function coordinatorCommand(): Command {
         listen: flags.listen,
         security,
         timeouts: { joinMs: 1000 * flags.joinTimeout, rejoinMs: 1000 * flags.rejoinTimeout, returnMs: 1000 * flags.returnTimeout },
-        resume: entrance.kind === "continue",
+        resume: entrance.kind === "continue" || isKept,
         metrics: flags.metrics,
         health: flags.health,
         onListening({ address }) {

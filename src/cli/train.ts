@@ -12,6 +12,7 @@ import { checkExperiment } from "./train/check.js";
 import { mergeChildTraces, startChildren } from "./train/children.js";
 import { dryRun } from "./train/dry-run.js";
 import { dryRunTerminal } from "./train/dry-run-terminal.js";
+import { isKeptElsewhere } from "./train/kept-elsewhere.js";
 import { leadRun, type RunResult } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { parseWorkers, type WorkerCount } from "./worker-count.js";
@@ -80,6 +81,7 @@ export function trainCommand(): Command {
     checkExposure(`listening on ${flags.listen}`, flags.listen, security, { insecure: flags.insecure === true });
     await checkExperiment(config);
     const runFolder = flags.run ?? `runs/${config.name}`;
+    const isKept = await isKeptElsewhere(config, runFolder, { resume: flags.resume === true });
     const entrance = await enterRunFolder(runFolder, config, { resume: flags.resume === true, command: process.argv.slice(2) });
     if (entrance.kind === "finished") {
       process.stderr.write(`${runFolder} is finished: ${entrance.step} steps\n`);
@@ -93,7 +95,7 @@ export function trainCommand(): Command {
       listen: flags.listen,
       security,
       timeouts: { rejoinMs: 0 }, // nobody starts new ones here
-      resume: entrance.kind === "continue",
+      resume: entrance.kind === "continue" || isKept,
       metrics: flags.metrics,
       onListening: (coordinator) =>
         startChildren({

@@ -16,6 +16,7 @@ import { modelSchema } from "./schema/model.js";
 import { DIFFERENCE_TERMS, objectiveSchema } from "./schema/objective.js";
 import { optimizerSchema } from "./schema/optimizer.js";
 import { samplerSchema } from "./schema/sampler.js";
+import { type StorageConfig, storageSchema } from "./schema/storage.js";
 
 export const configSchema = z
   .strictObject({
@@ -40,6 +41,7 @@ export const configSchema = z
     memory: memorySchema,
     communication: communicationSchema,
     checkpoint: checkpointSchema.prefault({}),
+    storage: storageSchema,
     guard: guardSchema.prefault({}),
     evaluate: z
       .strictObject({
@@ -78,6 +80,7 @@ export const configSchema = z
   });
 
 export type Config = z.infer<typeof configSchema>;
+export type { StorageConfig };
 export type ModelConfig = Config["model"];
 /** PGD, as an evaluation uses it. */
 export type AttackConfig = z.infer<typeof attackSchema>;

@@ -83,7 +83,7 @@ export class Checkpoints {
   /** Begins to gather the state before `step` from a generation's workers. One that is still incomplete is given up. */
   begin({ step, generation, worldSize, metrics }: CheckpointPlace): void {
     const { store, describeState, now } = this.#options;
-    this.abandon(`the checkpoint of step ${step} is due already`);
+    this.#current?.supersede(`the checkpoint of step ${step} is due already`);
     const sinceMs = now();
     this.#begunAtMs = sinceMs;
     const saving: Saving = new Saving({

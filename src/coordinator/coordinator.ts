@@ -10,7 +10,7 @@ import type { Logger } from "pino";
 import type { CheckpointStore } from "../checkpoint/store.js";
 import { groupSizeOf } from "../config/group-size.js";
 import type { Config } from "../config/schema.js";
-import { createPlan, numSteps as stepsOf } from "../data/plan.js";
+import { createPlan, planOptionsOf, numSteps as stepsOf } from "../data/plan.js";
 import type { SampleSource } from "../data/samples.js";
 import { createObjective } from "../objective/objective.js";
 import type { Security } from "../security/security.js";
@@ -133,12 +133,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
   const { config, source, runFolder, log } = options;
   const now = options.now ?? Date.now;
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const planOptions = {
-    numSamples: source.numSamples,
-    shuffleBlock: config.data.shuffleBlock,
-    batchSize: config.data.batchSize,
-    seed: BigInt(config.seed),
-  };
+  const planOptions = planOptionsOf(config, source.numSamples);
   const numSteps = stepsOf(planOptions, config.epochs);
   const dataset = sha256(JSON.stringify(options.manifest));
   const { lines } = options.resume ? await readJournal(runFolder) : { lines: [] };

@@ -32,7 +32,7 @@ export class Saving {
   readonly #options: SavingOptions;
   readonly #assembly = new StateAssembly();
   readonly #owing: Set<number>;
-  #state: "collecting" | "writing" | "ended" = "collecting";
+  #state: "collecting" | "queued" | "writing" | "ended" = "collecting";
   #resolve: () => void = () => {};
 
   constructor(options: SavingOptions) {
@@ -60,7 +60,7 @@ export class Saving {
   complete(rank: number): void {
     this.#owing.delete(rank);
     if (this.#state !== "collecting" || this.#owing.size > 0) return;
-    this.#state = "writing";
+    this.#state = "queued";
     void this.#write();
   }
 
@@ -74,6 +74,12 @@ export class Saving {
     if (this.#state === "collecting") this.#end({ kind: "failed", reason });
   }
 
+  /** A newer one has begun. One that still waits for the store gives up its memory: a store that is slow must not fill it. */
+  supersede(reason: string): void {
+    if (this.#state === "queued") this.#end({ kind: "failed", reason });
+    else this.abandon(reason);
+  }
+
   get isCollecting(): boolean {
     return this.#state === "collecting";
   }
@@ -83,6 +89,8 @@ export class Saving {
     try {
       const content = this.#assembly.content(state);
       await after;
+      if ((this.#state as string) === "ended") return;
+      this.#state = "writing";
       this.#end({ kind: "saved", path: await store.save(step, content, { metrics }) });
     } catch (cause) {
       this.#end({ kind: "failed", reason: (cause as Error).message, cause });

@@ -1,14 +1,15 @@
 /**
- * A prepared data set, read by sample id. Shards are read whole at first use, checked against the manifest, and kept in a
- * cache bounded by bytes; the plan's shard-local blocks make that cheap. Nothing is read that no one asked for.
+ * A prepared data set, read by sample id, wherever it lies. Shards are read whole at first use, checked against the manifest, and
+ * kept in memory up to a number of bytes; the plan's shard-local blocks make that cheap. Nothing is read that no one asked for.
  *
  * Several reads may be under way at once: a shard that two of them need is read once.
  */
-import { join } from "node:path";
+import type { StorageOptions } from "../storage/open.js";
 import { IsoergError, invariant } from "../util/error.js";
 import type { Range } from "../util/range.js";
-import { checkSize, readRecorded } from "./files.js";
-import { LABEL_BYTES, type Manifest, type ManifestSplit, readManifest, recordBytes, type Split } from "./manifest.js";
+import { type DatasetFiles, type ManifestFile, openDatasetFiles } from "./dataset-files.js";
+import type { FileRecord } from "./files.js";
+import { LABEL_BYTES, type Manifest, type ManifestSplit, recordBytes, type Split } from "./manifest.js";
 import { roomFor, type SampleShape, type SampleSource, type Samples } from "./samples.js";
 
 export interface DatasetOptions {
@@ -20,23 +21,35 @@ export interface DatasetOptions {
   readonly cacheBytes?: number;
 }
 
+/** Shards that one read asks for at once. */
+const AT_ONCE = 4;
+
 /**
- * Opens one split of a data set. Every shard's presence and size are checked here, its content at first use.
- * @throws IsoergError DATA that names what is missing or wrong; CONFIG when the subset is larger than the split.
+ * Opens one split of a data set in a folder or at a locator. Every shard's presence and size are checked here, its content at
+ * first use.
+ * @throws IsoergError DATA that names what is missing or wrong; CONFIG when the subset is larger than the split; NETWORK.
  */
-export async function openDataset(folder: string, split: Split, options: DatasetOptions = {}): Promise<Dataset> {
-  const manifest = await readManifest(folder);
-  for (const shard of manifest.splits[split].shards) await checkSize(join(folder, shard.file), shard);
-  return new Dataset(folder, split, manifest, options);
+export async function openDataset(place: string, split: Split, options: DatasetOptions & StorageOptions = {}): Promise<Dataset> {
+  const files = openDatasetFiles(place, options);
+  try {
+    const { manifest, sha256 } = await files.readManifest();
+    const check = await files.sizes();
+    for (const shard of manifest.splits[split].shards) await check(shard);
+    return new Dataset(files, split, { manifest, sha256 }, options);
+  } catch (error) {
+    await files.close();
+    throw error;
+  }
 }
 
 export class Dataset implements SampleSource {
   readonly manifest: Manifest;
+  readonly manifestSha256: string;
   readonly split: Split;
   readonly shape: SampleShape;
   readonly numClasses: number;
   readonly numSamples: number;
-  readonly #folder: string;
+  readonly #files: DatasetFiles;
   readonly #shards: ManifestSplit;
   readonly #first: number;
   readonly #verify: boolean;
@@ -45,11 +58,18 @@ export class Dataset implements SampleSource {
   readonly #cache = new Map<number, Promise<Uint8Array>>();
   readonly #closed = new AbortController();
 
-  constructor(folder: string, split: Split, manifest: Manifest, options: DatasetOptions = {}) {
+  /** `files` are closed with it. */
+  constructor(
+    files: DatasetFiles,
+    split: Split,
+    { manifest, sha256 }: Pick<ManifestFile, "manifest" | "sha256">,
+    options: DatasetOptions = {},
+  ) {
     const { subset = null, verify = "sha256", cacheBytes = 256 * 2 ** 20 } = options;
-    this.#folder = folder;
+    this.#files = files;
     this.split = split;
     this.manifest = manifest;
+    this.manifestSha256 = sha256;
     this.shape = manifest.shape;
     this.numClasses = manifest.classes.length;
     this.#shards = manifest.splits[split];
@@ -58,7 +78,7 @@ export class Dataset implements SampleSource {
     if (range.from < 0 || range.to > numSamples || range.from > range.to) {
       throw new IsoergError(
         "CONFIG",
-        `a subset of samples ${range.from} to ${range.to}, but the ${split} split of '${folder}' has ${numSamples}`,
+        `a subset of samples ${range.from} to ${range.to}, but the ${split} split of '${files.where}' has ${numSamples}`,
         {
           hint: `set data.subset to at most ${numSamples}, or to null for all`,
         },
@@ -73,25 +93,32 @@ export class Dataset implements SampleSource {
   async read(ids: ArrayLike<number>, into?: Samples): Promise<Samples> {
     invariant(!this.#closed.signal.aborted, "a data set was read after it was closed");
     const out = roomFor(ids.length, this.shape, into);
-    const { samplesPerShard } = this.#shards;
     // Place by place, shard by shard: each shard that is needed is awaited once.
     const placesOf = new Map<number, number[]>();
     for (let place = 0; place < ids.length; place++) {
       const id = ids[place] as number;
       invariant(id < this.numSamples, `sample ${id} of ${this.numSamples}`);
-      const shard = Math.floor((this.#first + id) / samplesPerShard);
+      const shard = this.shardOf(id);
       const places = placesOf.get(shard);
       if (places === undefined) placesOf.set(shard, [place]);
       else places.push(place);
     }
     const size = recordBytes(this.shape);
-    for (const [shard, places] of placesOf) {
-      const bytes = await this.#load(shard);
+    const wanted = [...placesOf.keys()];
+    const loading: Promise<Uint8Array>[] = [];
+    for (const [i, [shard, places]] of [...placesOf].entries()) {
+      for (let next = loading.length; next < Math.min(wanted.length, i + AT_ONCE); next++) {
+        const begun = this.#load(wanted[next] as number);
+        begun.catch(() => {}); // awaited in its turn
+        loading.push(begun);
+      }
+      const bytes = await (loading[i] as Promise<Uint8Array>);
+      delete loading[i]; // a batch of many shards holds few of them
       for (const place of places) {
-        const at = (this.#first + (ids[place] as number) - shard * samplesPerShard) * size;
+        const at = (this.#first + (ids[place] as number) - shard * this.#shards.samplesPerShard) * size;
         const label = (bytes[at] as number) + 256 * (bytes[at + 1] as number);
         if (label >= this.numClasses) {
-          const file = join(this.#folder, this.#shards.shards[shard]?.file ?? "");
+          const file = this.#files.nameOf(this.#shards.shards[shard]?.file ?? "");
           throw new IsoergError("DATA", `'${file}' was altered: byte ${at} gives class ${label}, of ${this.numClasses} classes`, {
             hint: "run `isoerg data prepare` again with the same --out: it rewrites what is damaged",
           });
@@ -103,12 +130,28 @@ export class Dataset implements SampleSource {
     return out;
   }
 
+  /** Index of the shard that holds a sample. */
+  shardOf(id: number): number {
+    return Math.floor((this.#first + id) / this.#shards.samplesPerShard);
+  }
+
+  /** Begins to read a shard that will soon be needed. If that fails, the read that needs it tries again, and says so. */
+  warm(shard: number): void {
+    if (!this.#closed.signal.aborted) this.#load(shard).catch(() => {});
+  }
+
+  /** Another file that the manifest lists. */
+  readFile(record: FileRecord): Promise<Uint8Array> {
+    return this.#files.read(record);
+  }
+
   /** Ends reads that are under way and gives the memory back. */
   async close(): Promise<void> {
     this.#closed.abort();
     const pending = [...this.#cache.values()];
     this.#cache.clear();
     await Promise.allSettled(pending);
+    await this.#files.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -121,7 +164,7 @@ export class Dataset implements SampleSource {
     let bytes = this.#cache.get(index);
     if (bytes !== undefined) this.#cache.delete(index);
     else {
-      bytes = readRecorded(join(this.#folder, shard.file), shard, { verify: this.#verify, signal: this.#closed.signal });
+      bytes = this.#files.read(shard, { verify: this.#verify, signal: this.#closed.signal });
       // A failed read is not kept: the file may have been mended when the next one asks.
       bytes.catch(() => this.#cache.delete(index));
     }

@@ -4,8 +4,6 @@
  *
  * `version` changes when the shards' layout does; an older data set is then prepared again, not guessed at.
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
 import { IsoergError } from "../util/error.js";
 import { pixelsOf, type SampleShape } from "./samples.js";
@@ -107,19 +105,4 @@ export function parseManifest(text: string, path: string): Manifest {
   }
   const issue = parsed.error.issues[0];
   throw damaged(`not a data set's manifest: ${issue?.path.join(".") || "the whole"}: ${issue?.message}`, parsed.error);
-}
-
-/** @throws IsoergError DATA when there is none or it can't be used. */
-export async function readManifest(folder: string): Promise<Manifest> {
-  const path = join(folder, MANIFEST_FILE);
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    throw new IsoergError("DATA", `no data set in '${folder}': ${MANIFEST_FILE} can't be read (${(error as NodeJS.ErrnoException).code})`, {
-      hint: `prepare it first, for example: isoerg data prepare cifar10 --out ${folder}`,
-      cause: error,
-    });
-  }
-  return parseManifest(text, path);
 }

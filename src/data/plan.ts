@@ -7,6 +7,7 @@
  * at a time; where the blocks begin is drawn anew for each epoch. The last batch of an epoch is smaller, never padded.
  * The world size appears in `slice` only.
  */
+import type { Config } from "../config/schema.js";
 import { draws } from "../engine/random/philox.js";
 import { PURPOSE } from "../engine/random/purpose.js";
 import { invariant } from "../util/error.js";
@@ -19,6 +20,11 @@ export interface PlanOptions {
   /** Samples of one global batch. */
   readonly batchSize: number;
   readonly seed: bigint;
+}
+
+/** The plan of an experiment over so many samples. */
+export function planOptionsOf({ data, seed }: Pick<Config, "data" | "seed">, numSamples: number): PlanOptions {
+  return { numSamples, shuffleBlock: data.shuffleBlock, batchSize: data.batchSize, seed: BigInt(seed) };
 }
 
 /** The global batch of one step; the position of a sample is its index in `ids`. */

@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { IsoergError } from "../util/error.js";
 import { createChannelStatistics } from "./channel-statistics.js";
 import { createClassGaussianSums } from "./class-gaussians.js";
+import { openDatasetFiles, readManifest } from "./dataset-files.js";
 import { syncFolder, writeDurably } from "./files.js";
-import { MANIFEST_FILE, MANIFEST_VERSION, type Manifest, parseManifest, readManifest, type Split } from "./manifest.js";
+import { MANIFEST_FILE, MANIFEST_VERSION, type Manifest, parseManifest, type Split } from "./manifest.js";
 import { createShardWriter } from "./shard-writer.js";
 import { createNetworkFetcher, defaultCacheFolder, type Fetcher } from "./sources/fetcher.js";
 import type { Origin, PrepareEvent, Source, SourceContext } from "./sources/source.js";
@@ -81,7 +82,7 @@ async function findWhole(source: Source, out: string, { onProgress, signal }: So
   if (manifest.name !== source.name) {
     throw new IsoergError("DATA", `'${out}' holds the data set '${manifest.name}', not '${source.name}'`, { hint: "give another --out" });
   }
-  const damages = await verifyDataset(out, manifest, {
+  const damages = await verifyDataset(openDatasetFiles(out), manifest, {
     signal,
     onBytes: (done, total) => onProgress({ kind: "progress", phase: "verify", done, total, unit: "bytes" }),
   });

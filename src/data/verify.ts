@@ -1,7 +1,7 @@
 /** Every file of a prepared data set against its manifest: presence, size, sha256. */
-import { join } from "node:path";
 import { IsoergError } from "../util/error.js";
-import { checkSize, type FileRecord, readRecorded } from "./files.js";
+import type { DatasetFiles } from "./dataset-files.js";
+import type { FileRecord } from "./files.js";
 import { type Manifest, SPLITS } from "./manifest.js";
 
 export interface VerifyOptions {
@@ -21,23 +21,23 @@ export function filesOf(manifest: Manifest): FileRecord[] {
   return [...SPLITS.flatMap((split) => manifest.splits[split].shards), manifest.classGaussians];
 }
 
-/** Returns what is wrong, file by file, and nothing when all is well. */
-export async function verifyDataset(folder: string, manifest: Manifest, options: VerifyOptions = {}): Promise<Damage[]> {
+/** Returns what is wrong, file by file, and nothing when all is well. @throws IsoergError NETWORK when the files can't be asked after */
+export async function verifyDataset(files: DatasetFiles, manifest: Manifest, options: VerifyOptions = {}): Promise<Damage[]> {
   const { by = "sha256", signal } = options;
-  const files = filesOf(manifest);
-  const total = files.reduce((sum, file) => sum + file.sizeBytes, 0);
+  const records = filesOf(manifest);
+  const total = records.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const damages: Damage[] = [];
+  const check = by === "size" ? await files.sizes() : null;
   let done = 0;
-  for (const file of files) {
+  for (const record of records) {
     try {
-      const path = join(folder, file.file);
-      if (by === "sha256") await readRecorded(path, file, { verify: true, signal });
-      else await checkSize(path, file);
+      if (check) await check(record);
+      else await files.read(record, { verify: true, signal });
     } catch (error) {
       if (!(error instanceof IsoergError) || error.code !== "DATA") throw error;
-      damages.push({ file: file.file, problem: error.message });
+      damages.push({ file: record.file, problem: error.message });
     }
-    done += file.sizeBytes;
+    done += record.sizeBytes;
     options.onBytes?.(done, total);
   }
   return damages;

@@ -4,15 +4,12 @@
  *
  * The engine is started by the caller. Randomness comes from the run's seed, by purposes that training does not use.
  */
-import { createHash } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { checkpointName, type LoadedCheckpoint } from "../checkpoint/store.js";
 import type { AttackConfig } from "../config/schema.js";
 import { decodeClassGaussians } from "../data/class-gaussians.js";
 import { type Dataset, openDataset } from "../data/dataset.js";
-import { readRecorded } from "../data/files.js";
-import { MANIFEST_FILE } from "../data/manifest.js";
 import type { Engine } from "../engine/engine.js";
 import { createModel } from "../model/create.js";
 import type { Model } from "../model/model.js";
@@ -149,16 +146,12 @@ export interface Subject extends AsyncDisposable {
 export async function openSubject(run: OpenedRun, options: { dataPath?: string; weights?: WeightsKind | "auto" }): Promise<Subject> {
   const { config, checkpoint } = run;
   const dataPath = options.dataPath ?? config.data.path;
-  const data = await openDataset(dataPath, "test");
+  const data = await openDataset(dataPath, "test", { storage: config.storage });
   const { shape, numClasses, manifest } = data;
   const model = createModel(config.model, [shape.height, shape.width, shape.channels], numClasses);
   const needsGaussians = config.sampler.start !== "uniform";
   const stats = needsGaussians
-    ? decodeClassGaussians(await readRecorded(join(dataPath, manifest.classGaussians.file), manifest.classGaussians, { verify: true }), {
-        shape,
-        numClasses,
-        ...manifest.classGaussians,
-      })
+    ? decodeClassGaussians(await data.readFile(manifest.classGaussians), { shape, numClasses, ...manifest.classGaussians })
     : undefined;
   const start = (classIndex?: number): Start =>
     createStart({
@@ -172,9 +165,7 @@ export async function openSubject(run: OpenedRun, options: { dataPath?: string; 
     model,
     weights: weightsOf(model, checkpoint.files.model, options.weights ?? "auto"),
     data,
-    dataDigest: createHash("sha256")
-      .update(await readFile(join(dataPath, MANIFEST_FILE)))
-      .digest("hex"),
+    dataDigest: data.manifestSha256,
     start: start(),
     startOf: start,
     [Symbol.asyncDispose]: () => data.close(),

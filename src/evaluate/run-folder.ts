@@ -4,7 +4,8 @@
  */
 import { existsSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { checkpointOfPath, createCheckpointStore, type LoadedCheckpoint, loadCheckpointFolder } from "../checkpoint/store.js";
+import { openCheckpoints } from "../checkpoint/open.js";
+import { checkpointOfPath, type LoadedCheckpoint, loadCheckpointFolder } from "../checkpoint/store.js";
 import { loadConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
 import { IsoergError } from "../util/error.js";
@@ -29,7 +30,7 @@ export async function openRun(path: string): Promise<OpenedRun> {
   const config = readRunConfig(folder);
   const checkpoint = ofCheckpoint
     ? await loadCheckpointFolder(absolute)
-    : await createCheckpointStore(join(folder, "checkpoints"), { keepLast: config.checkpoint.keepLast }).load("latest");
+    : await openCheckpoints({ config, runFolder: folder }).load("latest");
   return { folder, config, checkpoint };
 }
 

@@ -1,21 +1,19 @@
 /**
  * A period of unchanged membership, from this worker's place in it: its part of the batch and of the chains, the ring to its
- * neighbours, the stream of its samples. It is opened when the generation is told and closed when that is over, with all that
+ * neighbours, its samples. It is opened when the generation is told and closed when that is over, with all that
  * was under way.
  */
-import type { Client } from "@grpc/grpc-js";
 import { slice } from "../data/plan.js";
 import type { Range } from "../util/range.js";
-import { callServerStream } from "../wire/client.js";
 import type { GenerationMessage } from "../wire/messages.js";
-import { coordination } from "../wire/proto.js";
 import type { Healed } from "./healing.js";
-import { Prefetch, type StepSlice } from "./prefetch.js";
+import type { SliceSource, StepSlice } from "./slices.js";
 import { Sums, type SumsOptions } from "./sums.js";
 
 export interface PlaceOptions {
-  readonly client: Client;
   readonly message: GenerationMessage;
+  /** Its samples from the generation's first step on. */
+  readonly slices: SliceSource;
   /** Of the run, for the ring's frames. */
   readonly runHash: number;
   readonly numChains: number;
@@ -28,7 +26,7 @@ export class Place {
   readonly message: GenerationMessage;
   readonly chains: Range;
   readonly sums: Sums;
-  readonly prefetch: Prefetch;
+  readonly slices: SliceSource;
   readonly #over = new AbortController();
   isOffered = false;
   isRingClosed = false;
@@ -39,12 +37,12 @@ export class Place {
   proceed: number | null = null;
   taking: Promise<{ slice: StepSlice } | { error: Error }> | null = null;
 
-  constructor({ client, message, runHash, numChains, groupSize, sums }: PlaceOptions) {
-    const { generation, rank, worldSize, sliceWeights, step } = message;
+  constructor({ message, slices, runHash, numChains, groupSize, sums }: PlaceOptions) {
+    const { generation, rank, worldSize, sliceWeights } = message;
     this.message = message;
     this.chains = slice(numChains, rank, sliceWeights, groupSize);
     this.sums = new Sums({ run: runHash, generation, rank, worldSize }, sums);
-    this.prefetch = new Prefetch(callServerStream(client, coordination.samples, { generation, rank, fromStep: step }));
+    this.slices = slices;
   }
 
   /** Aborted when the generation is over for this worker. */
@@ -54,7 +52,7 @@ export class Place {
 
   async close(reason: Error): Promise<void> {
     this.#over.abort(reason);
-    this.prefetch.close();
+    this.slices.close();
     await this.sums.close(reason);
   }
 }

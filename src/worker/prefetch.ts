@@ -5,36 +5,20 @@
  */
 import type { ClientReadableStream } from "@grpc/grpc-js";
 import { IsoergError } from "../util/error.js";
-import type { Range } from "../util/range.js";
 import type { SampleBlock, SampleBlocks } from "../wire/messages.js";
+import { AHEAD, type HeldSlice, SliceMemory, type SliceSource, type StepSlice } from "./slices.js";
 
-/** This rank's part of one step's global batch. */
-export interface StepSlice {
-  readonly step: number;
-  readonly epoch: number;
-  readonly batchSize: number;
-  readonly positions: Range;
-  readonly ids: Uint32Array;
-  readonly labels: Int32Array;
-  /** uint8 [n,H,W,C] */
-  readonly images: Uint8Array;
-}
-
-interface Filling {
-  readonly slice: StepSlice;
-  readonly memory: SharedArrayBuffer;
+interface Filling extends HeldSlice {
   filled: number;
 }
 
 /** Of a slice; larger ones are not believed before they are there. */
 const MAX_SLICE_BYTES = 2 ** 32;
-/** Slices that wait at most. */
-const AHEAD = 4;
 
-export class Prefetch {
+export class Prefetch implements SliceSource {
   readonly #stream: ClientReadableStream<SampleBlocks>;
   readonly #ready: Filling[] = [];
-  readonly #free: SharedArrayBuffer[] = [];
+  readonly #memory = new SliceMemory();
   #filling: Filling | undefined;
   #inUse: Filling | undefined;
   #failure: Error | undefined;
@@ -55,9 +39,9 @@ export class Prefetch {
     stream.on("end", () => this.#fail(new IsoergError("PROTOCOL", "the stream of samples ended before the last step")));
   }
 
-  /** The next slice; the one before it is given back. Rejects when the stream failed or was closed. */
   async next(): Promise<StepSlice> {
-    this.#giveBack();
+    if (this.#inUse) this.#memory.giveBack(this.#inUse);
+    this.#inUse = undefined;
     while (this.#ready.length === 0) {
       if (this.#failure) throw this.#failure;
       await new Promise<void>((resolve) => {
@@ -112,28 +96,9 @@ export class Prefetch {
     if (n < 0 || !Number.isInteger(imageBytes) || 8 * n + imageBytes > MAX_SLICE_BYTES) {
       throw new IsoergError("PROTOCOL", `a slice of positions ${block.sliceFrom} to ${block.sliceTo}, ${imageBytes} bytes of images, came`);
     }
-    // Ids, labels and images in one piece of shared memory.
-    const memory = this.#memory(8 * n + imageBytes);
-    const slice = {
-      step: block.step,
-      epoch: block.epoch,
-      batchSize: block.batchSize,
-      positions: { from: block.sliceFrom, to: block.sliceTo },
-      ids: new Uint32Array(memory, 0, n),
-      labels: new Int32Array(memory, 4 * n, n),
-      images: new Uint8Array(memory, 8 * n, imageBytes),
-    };
-    return { slice, memory, filled: 0 };
-  }
-
-  #memory(sizeBytes: number): SharedArrayBuffer {
-    const at = this.#free.findIndex((memory) => memory.byteLength >= sizeBytes);
-    return at < 0 ? new SharedArrayBuffer(sizeBytes) : (this.#free.splice(at, 1)[0] as SharedArrayBuffer);
-  }
-
-  #giveBack(): void {
-    if (this.#inUse && this.#free.length <= AHEAD) this.#free.push(this.#inUse.memory);
-    this.#inUse = undefined;
+    const { step, epoch, batchSize } = block;
+    const positions = { from: block.sliceFrom, to: block.sliceTo };
+    return { ...this.#memory.take({ step, epoch, batchSize, positions, imageBytes }), filled: 0 };
   }
 
   #fail(error: Error): void {

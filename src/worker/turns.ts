@@ -158,7 +158,7 @@ export class Turns {
     const { change, now, phase, stop, fail } = this.#use;
     const since = now();
     phase("wait");
-    place.taking ??= place.prefetch.next().then(
+    place.taking ??= place.slices.next().then(
       (taken) => ({ slice: taken }),
       (error: Error) => ({ error }),
     );
@@ -186,7 +186,8 @@ export class Turns {
     const { code } = error as Partial<ServiceError>;
     const what = `no samples came for step ${place.proceed}: ${error.message}`;
     if (code === status.DATA_LOSS) return fail(what, "DATA");
-    if (error instanceof IsoergError && error.code === "PROTOCOL") return fail(what, "PROTOCOL");
+    if (error instanceof IsoergError && (error.code === "PROTOCOL" || error.code === "DATA")) return fail(what, error.code);
+    if (error instanceof IsoergError && error.code === "NETWORK") return fail(what, "UNREACHABLE"); // storage, which may come back
     let timer: NodeJS.Timeout | undefined;
     const overdue = new Promise<boolean>((resolve) => {
       timer = setTimeout(() => resolve(true), FOLLOWED_MS);

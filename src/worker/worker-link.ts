@@ -15,13 +15,17 @@ import type { Config } from "../config/schema.js";
 import type { Ballot, Turn, Verdict } from "../train/link.js";
 import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
+import { callServerStream } from "../wire/client.js";
 import type { FromWorker, GenerationMessage, ToWorker, VerdictMessage, Welcome } from "../wire/messages.js";
+import { coordination } from "../wire/proto.js";
 import { Change } from "./change.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
 import { Holdings } from "./holdings.js";
 import type { SumsResult } from "./messages.js";
 import { Offers } from "./offers.js";
+import { type OwnShards, openOwnShards } from "./own-shards.js";
 import { Place } from "./place.js";
+import { Prefetch } from "./prefetch.js";
 import { type SaveOptions, sendState } from "./state-transfer.js";
 import type { SharedVectors } from "./sums.js";
 import { type StopTurn, Turns } from "./turns.js";
@@ -49,6 +53,8 @@ export class WorkerLink {
   #numChains = 0;
   #groupSize = 1;
   #network: Partial<Config["communication"]> = {};
+  /** undefined before the first welcome. */
+  #ownShards: OwnShards | null | undefined;
   #verdict: VerdictMessage | null = null;
   #toSave: SaveOptions | null = null;
   #retiring: string | null = null;
@@ -199,6 +205,7 @@ export class WorkerLink {
     await this.#closePlace(new IsoergError("STOPPED", "the worker is closing"));
     this.#offers.close();
     await this.#connection.leave(GOODBYE_MS);
+    await this.#ownShards?.close();
     await this.#connection.close();
   }
 
@@ -260,6 +267,7 @@ export class WorkerLink {
     this.#numChains = message.numChains;
     this.#groupSize = config.model ? groupSizeOf(config.model) : 1;
     this.#network = config.communication ?? {};
+    this.#ownShards ??= openOwnShards(message, (notice) => this.#options.log.warn({ notice }, "storage"));
     if (this.#retiring !== null) this.retire(this.#retiring);
   }
 
@@ -273,7 +281,11 @@ export class WorkerLink {
     const runHash = crc32(Buffer.from(welcome?.runId ?? ""));
     const onRefusal = (reason: string): void => log.warn({ generation, reason }, "sums take a slower way");
     const sums = { shared, streams, network: this.#network, onRefusal };
-    const place = new Place({ client, message, runHash, numChains: this.#numChains, groupSize: this.#groupSize, sums });
+    const groupSize = this.#groupSize;
+    const slices =
+      this.#ownShards?.slicesOf(message, groupSize) ??
+      new Prefetch(callServerStream(client, coordination.samples, { generation, rank, fromStep: step }));
+    const place = new Place({ message, slices, runHash, numChains: this.#numChains, groupSize, sums });
     this.#turns.begin(place);
     this.#offers.begin(generation, step);
     place.sums.bind(ring).then(

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { dataCommand } from "../../src/cli/data.js";
 import { runProgram } from "../../src/cli/program.js";
-import { readManifest } from "../../src/data/manifest.js";
+import { openDatasetFiles, readManifest } from "../../src/data/dataset-files.js";
 import { verifyDataset } from "../../src/data/verify.js";
 import { preparedToy, temporaryFolder, toySource } from "../data/toy.js";
 
@@ -72,7 +72,7 @@ describe("isoerg data prepare", () => {
     expect(out).toContain(`already prepared and whole: ${folder}`);
     expect(progress).toContain("verify (MiB)");
     expect(JSON.parse(await readFile(json, "utf8"))).toMatchObject({ folder, reused: true, manifest: { name: "cifar10" } });
-    expect(await verifyDataset(folder, await readManifest(folder))).toEqual([]);
+    expect(await verifyDataset(openDatasetFiles(folder), await readManifest(folder))).toEqual([]);
   });
 
   it("ends with 2 for a data set that it does not know, a missing --out, or a folder of something else", async () => {

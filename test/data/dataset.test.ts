@@ -3,7 +3,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openDataset } from "../../src/data/dataset.js";
-import { readManifest } from "../../src/data/manifest.js";
+import { readManifest } from "../../src/data/dataset-files.js";
 import { createMemorySamples, pixelsOf, type SampleSource, type Samples } from "../../src/data/samples.js";
 import { failureOf, preparedToy, toyShape, toyTrain } from "./toy.js";
 

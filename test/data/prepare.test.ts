@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readManifest } from "../../src/data/manifest.js";
+import { openDatasetFiles, readManifest } from "../../src/data/dataset-files.js";
 import { prepareDataset } from "../../src/data/prepare.js";
 import type { PrepareEvent, Source } from "../../src/data/sources/source.js";
 import { verifyDataset } from "../../src/data/verify.js";
@@ -23,7 +23,7 @@ describe("prepare", () => {
       expect(manifest.statistics.mean[channel]).toBeCloseTo(mean, 12);
       expect(manifest.statistics.std[channel]).toBeCloseTo(Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / values.length), 12);
     }
-    expect(await verifyDataset(folder, manifest)).toEqual([]);
+    expect(await verifyDataset(openDatasetFiles(folder), manifest)).toEqual([]);
     expect((await readdir(folder)).sort()).toEqual([
       "class-gaussians.f32",
       "manifest.json",
@@ -56,14 +56,14 @@ describe("prepare", () => {
       expect.stringContaining("class-gaussians.f32' is truncated"),
     ]);
     expect(await readFile(join(out, "train-00001.shard"))).toEqual(before);
-    expect(await verifyDataset(out, await readManifest(out))).toEqual([]);
+    expect(await verifyDataset(openDatasetFiles(out), await readManifest(out))).toEqual([]);
   });
 
   it("prepares again over a torn manifest", async () => {
     const out = await preparedToy();
     await writeFile(join(out, "manifest.json"), '{"format": "isoerg-dataset", ');
     await preparedToy({ out });
-    expect(await verifyDataset(out, await readManifest(out))).toEqual([]);
+    expect(await verifyDataset(openDatasetFiles(out), await readManifest(out))).toEqual([]);
   });
 
   it("never writes into a folder of something else", async () => {
@@ -131,6 +131,6 @@ describe("prepare", () => {
     expect(await readdir(out)).not.toContain("manifest.json");
     await mkdir(out, { recursive: true });
     await preparedToy({ out }); // and what was left does not stand in the way
-    expect(await verifyDataset(out, await readManifest(out))).toEqual([]);
+    expect(await verifyDataset(openDatasetFiles(out), await readManifest(out))).toEqual([]);
   });
 });

@@ -7,7 +7,7 @@ import { PNG } from "pngjs";
 import * as tar from "tar";
 import { beforeEach, describe, expect, it } from "vitest";
 import { openDataset } from "../../src/data/dataset.js";
-import { readManifest } from "../../src/data/manifest.js";
+import { readManifest } from "../../src/data/dataset-files.js";
 import { prepareDataset } from "../../src/data/prepare.js";
 import type { Samples } from "../../src/data/samples.js";
 import { type Cifar10Digests, createCifar10 } from "../../src/data/sources/cifar10.js";

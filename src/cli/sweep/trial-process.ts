@@ -24,7 +24,11 @@ process.on("disconnect", () => process.exit(1)); // whoever asked is gone: nobod
 async function answer(request: TrialRequest): Promise<TrialReply> {
   const { config } = request;
   await startEngine(request.engine);
-  const data = await readTrialData(config.data.path, { numValidation: request.validation, subset: config.data.subset });
+  const data = await readTrialData(config.data.path, {
+    numValidation: request.validation,
+    subset: config.data.subset,
+    storage: config.storage,
+  });
   let saidAt = 0;
   const trained = await trainTrial({
     ...request,

@@ -11,9 +11,9 @@ import { checkStatistics } from "../../train/statistics.js";
 
 /** @throws IsoergError DATA or CONFIG that names what is wrong. */
 export async function checkExperiment(config: Config): Promise<void> {
-  const { data, model } = config;
+  const { data, model, storage } = config;
   checkStatistics(config, createObjective(config.objective).views);
-  await using source = await openDataset(data.path, "train", { subset: data.subset });
+  await using source = await openDataset(data.path, "train", { subset: data.subset, storage });
   const { height, width, channels } = source.shape;
   createModel(model, [height, width, channels], source.numClasses);
   checkAugmentation(data.augment, source.shape);

@@ -4,13 +4,11 @@
  * says of the whole. Nothing is written, and nothing runs for minutes that was not asked to.
  */
 import { freemem } from "node:os";
-import { join } from "node:path";
 import { groupSizeOf } from "../../config/group-size.js";
 import type { Config } from "../../config/schema.js";
 import { decodeClassGaussians } from "../../data/class-gaussians.js";
 import { type Dataset, openDataset } from "../../data/dataset.js";
-import { readRecorded } from "../../data/files.js";
-import { createPlan, slice, numSteps as stepsOf } from "../../data/plan.js";
+import { createPlan, planOptionsOf, slice, numSteps as stepsOf } from "../../data/plan.js";
 import { startEngine } from "../../engine/choose.js";
 import type { Engine, EngineOptions } from "../../engine/engine.js";
 import { measurePeak } from "../../engine/peak.js";
@@ -43,7 +41,7 @@ const COLD = 4;
 /** @throws IsoergError when the data set can't be read, or a step could not be computed. */
 export async function dryRun(options: DryRunOptions): Promise<void> {
   const { config, workers, limitSeconds, report } = options;
-  await using source = await openDataset(config.data.path, "train", { subset: config.data.subset });
+  await using source = await openDataset(config.data.path, "train", { subset: config.data.subset, storage: config.storage });
   const { shape, numClasses, numSamples } = source;
   const model = createModel(config.model, [shape.height, shape.width, shape.channels], numClasses);
   const { views } = createObjective(config.objective);
@@ -78,9 +76,9 @@ export async function dryRun(options: DryRunOptions): Promise<void> {
     report.row("one step, measured", refusal);
     return;
   }
-  const ids = createPlan({ ...config.data, numSamples, seed: BigInt(config.seed) }).batchOf(0).ids;
+  const ids = createPlan(planOptionsOf(config, numSamples)).batchOf(0).ids;
   const samples = await source.read(ids);
-  const gaussians = await readGaussians(source, config);
+  const gaussians = await readGaussians(source);
   const measured: MeasuredFigures[] = [];
   for (let size: StepSize | null = first; size !== null; ) {
     report.status(`computing a step of ${sizeWords(size)} twice`);
@@ -100,7 +98,7 @@ function tellPlan(
   whole: StepSize,
   { config, workers, report }: DryRunOptions,
 ): number {
-  const plan = createPlan({ ...config.data, numSamples, seed: BigInt(config.seed) });
+  const plan = createPlan(planOptionsOf(config, numSamples));
   const numSteps = stepsOf(plan.options, config.epochs);
   const share = (total: number): string => {
     const each = sharesOf(total, config, workers);
@@ -178,9 +176,10 @@ function tooLong(size: StepSize, expectedSeconds: number, limitSeconds: number):
   return `not measured: a step of ${sizeWords(size)} would take about ${seconds(expectedSeconds)}; --dry-run-limit ${Math.ceil(expectedSeconds)} measures it`;
 }
 
-async function readGaussians({ manifest: { classGaussians }, shape, numClasses }: Dataset, { data }: Config) {
-  const read = await readRecorded(join(data.path, classGaussians.file), classGaussians, { verify: true });
-  return decodeClassGaussians(read, { shape, numClasses, ...classGaussians });
+async function readGaussians(source: Dataset) {
+  const { classGaussians } = source.manifest;
+  const { shape, numClasses } = source;
+  return decodeClassGaussians(await source.readFile(classGaussians), { shape, numClasses, ...classGaussians });
 }
 
 const totalOf = (phasesMs: Readonly<Record<string, number>>): number => Object.values(phasesMs).reduce((sum, ms) => sum + ms, 0);

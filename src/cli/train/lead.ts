@@ -5,7 +5,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
-import { createCheckpointStore } from "../../checkpoint/store.js";
+import { openCheckpoints } from "../../checkpoint/open.js";
 import { idleWorkers } from "../../config/group-size.js";
 import type { Config } from "../../config/schema.js";
 import { type Coordinator, type CoordinatorOptions, type CoordinatorTimeouts, createCoordinator } from "../../coordinator/coordinator.js";
@@ -13,7 +13,6 @@ import type { Outcome } from "../../coordinator/events.js";
 import { coordinationHealth } from "../../coordinator/rpc/health.js";
 import type { Slices } from "../../coordinator/speeds.js";
 import { openDataset } from "../../data/dataset.js";
-import { readRecorded } from "../../data/files.js";
 import { gridPng, scaleFor } from "../../evaluate/grid.js";
 import { createTensorBoardSink } from "../../report/tensorboard.js";
 import type { Security } from "../../security/security.js";
@@ -62,21 +61,24 @@ const INTERRUPTED = 130;
  */
 export async function leadRun(options: LeadOptions): Promise<RunResult> {
   const { config, runFolder } = options;
-  await using source = await openDataset(config.data.path, "train", { subset: config.data.subset });
-  const { manifest } = source;
   const logFile = pino.destination({ dest: join(runFolder, "logs", "coordinator.jsonl"), sync: true, append: true });
   const log = pino({ base: { pid: process.pid } }, logFile);
+  const { data, storage } = config;
+  const onNotice = (notice: string): void => log.warn({ notice }, "storage");
+  await using source = await openDataset(data.path, "train", { subset: data.subset, storage, onNotice });
+  const { manifest } = source;
   const { classGaussians } = manifest;
   const tensorBoard = await createTensorBoardSink(runFolder, { now: () => new Date(), host: hostname() });
   const coordinator = await createCoordinator({
     config,
     source,
     manifest,
-    files: { [classGaussians.file]: () => readRecorded(join(config.data.path, classGaussians.file), classGaussians, { verify: true }) },
+    files: { [classGaussians.file]: () => source.readFile(classGaussians) },
     runFolder,
-    store: createCheckpointStore(join(runFolder, "checkpoints"), {
-      keepLast: config.checkpoint.keepLast,
-      ...(config.checkpoint.keepBest > 0 && { keepBest: bestOf(config.checkpoint) }),
+    store: openCheckpoints({
+      config,
+      runFolder,
+      onNotice,
       onDelete: ({ step, reason }) => log.info({ step, reason }, "checkpoint deleted"),
     }),
     listen: options.listen,
@@ -132,10 +134,6 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     await withdraw();
     logFile.end();
   }
-}
-
-function bestOf({ keepBest, bestBy }: Config["checkpoint"]): { count: number; by: string; higherIsBetter: boolean } {
-  return { count: keepBest, by: bestBy, higherIsBetter: bestBy.startsWith("accuracy") };
 }
 
 /** The first signal saves and ends the run, the second ends it at once. */

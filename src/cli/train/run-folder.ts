@@ -171,7 +171,7 @@ function environmentOf(command: readonly string[]): object {
 }
 
 /** The first setting that differs, as `key: here -> there`. */
-function firstDifference(found: unknown, wanted: unknown, path = ""): string {
+export function firstDifference(found: unknown, wanted: unknown, path = ""): string {
   const isTree = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
   if (!isTree(found) || !isTree(wanted)) return `${path} is ${JSON.stringify(found)} there and ${JSON.stringify(wanted)} here`;
   for (const key of new Set([...Object.keys(found), ...Object.keys(wanted)])) {

@@ -1,7 +1,14 @@
 /** When checkpoints are saved, and which are kept. */
 import { z } from "zod";
+import { isLocator } from "../../util/locator.js";
+import { placeSchema } from "./place.js";
 
 export const checkpointSchema = z.strictObject({
+  path: placeSchema
+    .refine(isLocator, "write s3://bucket/prefix or file:///folder, or leave it out for the run's own folder")
+    .nullable()
+    .default(null)
+    .describe("where they are kept, one place for each run; null for `checkpoints` in the run's folder"),
   interval: z
     .enum(["steps", "auto"])
     .default("steps")

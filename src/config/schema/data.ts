@@ -1,8 +1,11 @@
 /** `data`: the data set, the global batch, augmentation. */
 import { z } from "zod";
+import { placeSchema } from "./place.js";
 
 export const dataSchema = z.strictObject({
-  path: z.string().describe("folder that `isoerg data prepare` wrote"),
+  path: placeSchema.describe(
+    "folder that `isoerg data prepare` wrote; s3://bucket/prefix or file:///folder where workers are to read it themselves",
+  ),
   batchSize: z.int().positive().default(128).describe("samples in one global batch, over all workers"),
   subset: z.int().positive().nullable().default(null).describe("train on the first N samples only; null for all"),
   shuffleBlock: z.int().positive().default(4096).describe("samples of one shuffled block; a worker reads few shards at a time"),

@@ -2,12 +2,9 @@
  * What an evaluation of robustness attacks: any classifier with the samples it was trained for. A run brings its data, its seed and a
  * folder for what attacks have found; for other models they are said, and the folder is in the user's cache.
  */
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { checkpointName } from "../../checkpoint/store.js";
 import { openDataset } from "../../data/dataset.js";
-import { MANIFEST_FILE } from "../../data/manifest.js";
 import type { SampleSource } from "../../data/samples.js";
 import { defaultCacheFolder } from "../../data/sources/fetcher.js";
 import type { Classifier } from "../../model/model.js";
@@ -47,11 +44,10 @@ export async function openRobustnessSubject({ path, dataPath, weights, input = {
       hint: "Name the prepared data set that it was trained for, for example --data data/cifar10.",
     });
   }
-  const data = await openDataset(folder, "test");
+  const data = await openDataset(folder, "test", found.kind === "run" ? { storage: found.run.config.storage } : {});
   try {
     const opened = await openClassifier(found, { data, weights, input });
     const seed = found.kind === "run" ? found.run.config.seed : 1;
-    const manifest = await readFile(join(folder, MANIFEST_FILE));
     return {
       classifier: opened.classifier,
       inputShape: opened.inputShape,
@@ -60,7 +56,7 @@ export async function openRobustnessSubject({ path, dataPath, weights, input = {
       seed,
       pinned: found.kind === "run" ? found.run.checkpoint.path : found.file,
       weights: opened.weights === "averaged" || opened.weights === "last" ? opened.weights : "auto",
-      identity: { weights: opened.fingerprint, data: createHash("sha256").update(manifest).digest("hex"), seed, input },
+      identity: { weights: opened.fingerprint, data: data.manifestSha256, seed, input },
       state:
         found.kind === "run"
           ? { folder: join(found.run.folder, "robustness"), prefix: checkpointName(found.run.checkpoint.step) }

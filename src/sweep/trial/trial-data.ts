@@ -2,8 +2,7 @@
  * What a trial trains and is judged on: the training split, its last samples kept back. No test image is read, so that what a
  * sweep chooses is chosen on validation data.
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import type { StorageConfig } from "../../config/schema.js";
 import { type ClassGaussians, decodeClassGaussians } from "../../data/class-gaussians.js";
 import { openDataset } from "../../data/dataset.js";
 import { pixelsOf, type SampleShape } from "../../data/samples.js";
@@ -26,9 +25,9 @@ export interface TrialData {
 /** @throws IsoergError DATA for a data set that can't be used, CONFIG where too few samples are left to train on. */
 export async function readTrialData(
   path: string,
-  { numValidation, subset = null }: { numValidation: number; subset?: number | null },
+  { numValidation, subset = null, storage }: { numValidation: number; subset?: number | null; storage?: StorageConfig },
 ): Promise<TrialData> {
-  const dataset = await openDataset(path, "train");
+  const dataset = await openDataset(path, "train", storage ? { storage } : {});
   try {
     const { manifest, shape, numClasses, numSamples } = dataset;
     const cut = Math.min(subset ?? Number.POSITIVE_INFINITY, numSamples - numValidation);
@@ -47,7 +46,7 @@ export async function readTrialData(
       numClasses,
       training: await read(0, cut),
       validation: await read(numSamples - numValidation, numSamples),
-      gaussians: decodeClassGaussians(await readFile(join(path, manifest.classGaussians.file)), {
+      gaussians: decodeClassGaussians(await dataset.readFile(manifest.classGaussians), {
         shape,
         numClasses,
         ...manifest.classGaussians,
