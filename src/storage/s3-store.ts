@@ -39,6 +39,8 @@ type Send = <T>(
 ) => Promise<T>;
 
 export async function openS3Store(locator: Extract<Locator, { kind: "s3" }>, settings: S3Settings): Promise<ObjectStore> {
+  // It would warn on the terminal of versions to come; the one that is used is locked, and runs on the Node that is required.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= "true";
   const sdk = await import("@aws-sdk/client-s3");
   const client = new sdk.S3Client(clientConfig(settings, process.env));
   const { bucket: Bucket, prefix } = locator;

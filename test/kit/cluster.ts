@@ -21,7 +21,11 @@ const NUM_TRAIN = 120;
 const NUM_TEST = 12;
 
 /** A data set and an experiment on it: 12 steps an epoch. @returns the experiment's file. */
-export async function prepareExperiment(folder: string, over: Record<string, unknown> = {}): Promise<string> {
+export async function prepareExperiment(
+  folder: string,
+  over: Record<string, unknown> = {},
+  options: { readonly shardBytes?: number } = {},
+): Promise<string> {
   const all = smallSamples(NUM_TRAIN + NUM_TEST);
   const size = SHAPE.height * SHAPE.width * SHAPE.channels;
   const part = (from: number, to: number) => ({ images: all.images.slice(from * size, to * size), labels: all.labels.slice(from, to) });
@@ -44,7 +48,7 @@ export async function prepareExperiment(folder: string, over: Record<string, unk
         },
       ],
     },
-    { out: data, cacheFolder: join(folder, "cache") },
+    { out: data, cacheFolder: join(folder, "cache"), ...options },
   );
   const config = smallConfig({ epochs: 3, checkpoint: { everySteps: 10 }, data: { path: data, batchSize: 10, shuffleBlock: 16 }, ...over });
   const file = join(folder, "small.yaml");
@@ -65,7 +69,12 @@ export interface RunningProgram {
 
 /** Starts `isoerg` with these words. */
 export function isoerg(...words: string[]): RunningProgram {
-  const child = spawn(process.execPath, [PROGRAM, ...words], { stdio: ["ignore", "pipe", "pipe"] });
+  return isoergWith({}, ...words);
+}
+
+/** The same with more in its environment. */
+export function isoergWith(env: Readonly<Record<string, string>>, ...words: string[]): RunningProgram {
+  const child = spawn(process.execPath, [PROGRAM, ...words], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   let out = "";
   let error = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

@@ -27,6 +27,8 @@ export type S3Fault =
   | { readonly kind: "error"; readonly status: number; readonly code: string; readonly message?: string; readonly retryAfter?: number }
   /** The body ends after so many bytes, and the connection with it. */
   | { readonly kind: "truncate"; readonly afterBytes: number }
+  /** The body stands still after so many bytes. */
+  | { readonly kind: "stall"; readonly afterBytes: number }
   /** A bit of the body is another one. */
   | { readonly kind: "alter" }
   /** Carried out, but the answer is lost with the connection. */
@@ -115,6 +117,10 @@ export async function startS3Server({ pageSize = 1000 }: { readonly pageSize?: n
       "x-amz-request-id": "4442587FB7D0A2F9",
       ...answer.headers,
     });
+    if (fault?.kind === "stall") {
+      response.write(bytes.subarray(0, fault.afterBytes));
+      return;
+    }
     if (fault?.kind === "truncate") {
       response.write(bytes.subarray(0, fault.afterBytes), () => incoming.socket.destroy());
       return;
