@@ -1,10 +1,12 @@
 /**
- * The constants of the cost model (src/collective/cost-model.ts) for this machine's network between processes: both algorithms of
- * the ring are timed at many sizes and numbers of ranks, the longest vectors are held out, and the fit has to predict them.
+ * The constants of the cost model (src/collective/cost-model.ts) for this machine's network between processes: the algorithms of
+ * streams (of ZeroMQ's ring, where there are none) are timed at many sizes and numbers of ranks, the longest vectors are held out, and the
+ * fit has to predict them.
  */
 
 import { canGoWhole } from "../src/collective/all-reduce.js";
 import { type Algorithm, type CostConstants, fitCost, predictMs, type Timing } from "../src/collective/cost-model.js";
+import { loadNativeStreams } from "../src/collective/native-streams.js";
 import { type AllReduceBenchOptions, timeRanks } from "./allreduce.js";
 
 export interface AllReduceFit {
@@ -20,18 +22,16 @@ const MAX_PAYLOAD_LENGTH = 1 << 18;
 export async function fitAllReduce(options: AllReduceBenchOptions): Promise<AllReduceFit> {
   const { worldSizes = [2, 4], secondsPerSize = 0.5, signal, onTurn } = options;
   const timings: Timing[] = [];
+  const way = (await loadNativeStreams()).ok ? "streams" : "zeromq";
   for (const worldSize of worldSizes) {
-    for (const algorithm of ["ring", "whole"] as const) {
+    for (const algorithm of algorithmsOf(way, worldSize)) {
       onTurn?.({ worldSize, round: 0, who: `isoerg (${algorithm})` });
       const place = { run: 1, generation: 1, rank: 0, worldSize };
       const lengths = LENGTHS.filter(
-        (length) => algorithm === "ring" || canGoWhole(length, { place, maxPayloadLength: MAX_PAYLOAD_LENGTH }),
+        (length) => algorithm !== "whole" || canGoWhole(length, { place, maxPayloadLength: MAX_PAYLOAD_LENGTH }),
       );
       const sizesBytes = lengths.map((length) => 4 * length);
-      const timed = await timeRanks(
-        { way: "zeromq", algorithm },
-        { worldSize, sizesBytes, seconds: secondsPerSize, ...(signal && { signal }) },
-      );
+      const timed = await timeRanks({ way, algorithm }, { worldSize, sizesBytes, seconds: secondsPerSize, ...(signal && { signal }) });
       for (const { sizeBytes, timesMs } of timed) {
         const sorted = [...timesMs].sort((a, b) => a - b);
         timings.push({ algorithm, worldSize, numValues: sizeBytes / 4, ms: sorted[sorted.length >> 1] as number });
@@ -44,6 +44,12 @@ export async function fitAllReduce(options: AllReduceBenchOptions): Promise<AllR
     .filter(({ numValues }) => numValues === longest)
     .map((timing) => ({ timing, ratio: predictMs(timing.algorithm, timing.numValues, timing.worldSize, constants) / timing.ms }));
   return { constants, timings, heldOut };
+}
+
+/** Between two or three ranks halving does what the ring does. */
+function algorithmsOf(way: "streams" | "zeromq", worldSize: number): readonly Algorithm[] {
+  if (way === "zeromq") return ["ring", "whole"];
+  return worldSize >= 4 ? ["ring", "doubling", "halving"] : ["ring", "doubling"];
 }
 
 export function formatAllReduceFit({ constants, timings, heldOut }: AllReduceFit): string {

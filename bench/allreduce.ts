@@ -12,7 +12,7 @@ import { textTable } from "../src/cli/text-table.js";
 import { IsoergError } from "../src/util/error.js";
 import { describeMachine, type Machine } from "../src/util/machine.js";
 import { findGloo, findMpi, type PeerName, type PeerProgram } from "./allreduce-peers.js";
-import type { AllReduceRankReply, AllReduceRankTask, AllReduceWay, RingAlgorithm } from "./allreduce-rank.js";
+import type { AllReduceRankReply, AllReduceRankTask, AllReduceWay, TimedAlgorithm } from "./allreduce-rank.js";
 
 export type AllReducePeer = "none" | PeerName | "all";
 
@@ -68,7 +68,7 @@ export const ALL_REDUCE_SIZES_BYTES: readonly number[] = [256, 4 * KIB, 64 * KIB
 export const ALL_REDUCE_WORLD_SIZES: readonly number[] = [2, 4];
 const OURS = "isoerg";
 /** As in the peers' programs: sums that tell how many fit into the time, and the bounds of that number. */
-const [NUM_PROBES, FEWEST_SUMS, MOST_SUMS] = [3, 5, 2000];
+const [NUM_PROBES, FEWEST_SUMS, MOST_SUMS] = [3, 3, 2000];
 
 /** @throws IsoergError ENGINE when a program fails or sums wrongly. */
 export async function benchAllReduce(options: AllReduceBenchOptions = {}): Promise<AllReduceBench> {
@@ -174,7 +174,7 @@ function ourPrograms(withCurve: boolean): PeerProgram[] {
 
 /** Times our own sums. @throws IsoergError ENGINE when a process fails or doesn't sum that way. */
 export async function timeRanks(
-  { way, algorithm }: { readonly way: AllReduceWay; readonly algorithm?: RingAlgorithm },
+  { way, algorithm }: { readonly way: AllReduceWay; readonly algorithm?: TimedAlgorithm },
   options: Parameters<PeerProgram["time"]>[0],
 ): ReturnType<PeerProgram["time"]> {
   const { worldSize, sizesBytes, seconds, signal } = options;
@@ -213,7 +213,7 @@ export async function timeRanks(
 interface Sums {
   readonly sizeBytes: number;
   readonly numSums: number;
-  readonly algorithm: RingAlgorithm | undefined;
+  readonly algorithm: TimedAlgorithm | undefined;
 }
 
 async function sumOften(ranks: readonly ChildProcess[], { sizeBytes, numSums, algorithm }: Sums): Promise<readonly number[]> {

@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 
 WARMING_SUMS = 1
 PROBE_SUMS = 3
-FEWEST_SUMS = 5
+FEWEST_SUMS = 3
 MOST_SUMS = 2000
 
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WARMING_SUMS = 1, PROBE_SUMS = 3, MOST_SUMS = 2000, FEWEST_SUMS = 5 };
+enum { WARMING_SUMS = 1, PROBE_SUMS = 3, MOST_SUMS = 2000, FEWEST_SUMS = 3 };
 
 static int rank, ranks;
 

@@ -2,7 +2,7 @@
  * The ports that a worker's data sockets listen on: any that is free, or a fixed range that a firewall or a NetworkPolicy can name.
  *
  * Each generation opens fresh sockets while those of the one before may still be closing, so ports are taken in turn, and one
- * that is taken is passed over. A worker needs one port for its peers' server and about two a generation; 16 are plenty.
+ * that is taken is passed over. A worker needs one port for its peers' server and about three a generation; 16 are plenty.
  */
 import { IsoergError, invariant } from "../util/error.js";
 

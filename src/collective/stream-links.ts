@@ -42,7 +42,7 @@ export interface BindStreamsOptions extends RingPlace {
 export interface BoundStreams {
   /** tcp://host:port */
   readonly endpoint: string;
-  /** Opens all of this rank's connections; `endpoints` by rank. Rejects where one can't be had; then nothing stays open. */
+  /** Opens all of this rank's connections; `endpoints` by rank. No sum may begin before all ranks have theirs. Rejects where one can't be had; then nothing stays open. */
   connect(endpoints: readonly string[], signal?: AbortSignal): Promise<StreamSums>;
   close(): void;
 }

@@ -100,8 +100,10 @@ export class Sums {
       ...this.#network,
       onRefusal: this.#onRefusal,
     });
-    signal.throwIfAborted();
     this.#summation = summation;
+    if (!signal.aborted) return;
+    summation.interrupt(signal.reason as Error); // the generation ended meanwhile
+    throw signal.reason;
   }
 
   beginStep(step: number): void {

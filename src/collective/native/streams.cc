@@ -258,7 +258,8 @@ Outcome Streams::drive(double budgetMs) {
       continue;
     }
     if (lost.load() && idleMs > DRAIN_MS) return failWith(GONE, -1);
-    if (idleMs > sum.timeoutMs) return failWith(TIMED_OUT, sum.receiving.bytes < sum.receiving.total ? stage.from : outward(stage.to));
+    const bool isReceiving = sum.receiving.header < HEADER || sum.receiving.bytes < sum.receiving.total;
+    if (idleMs > sum.timeoutMs) return failWith(TIMED_OUT, isReceiving ? stage.from : outward(stage.to));
     const double allowed = lost.load() ? std::min(DRAIN_MS, sum.timeoutMs) : sum.timeoutMs;
     sleepUntilReady(std::clamp(allowed - idleMs + 1, 1.0, 60'000.0));
   }
