@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DataPorts } from "../../src/collective/data-ports.js";
 import { memoryRing } from "../../src/collective/memory-transport.js";
@@ -146,6 +147,41 @@ describe.runIf(streamsLoad.ok)("streams", () => {
     at(ranks, 0).lose(new Error("rank 1 is silent"));
     await expect(sum).rejects.toThrow("rank 1 is silent");
     close(ranks);
+  });
+
+  it("leave no rank waiting and no sum wrong when one is lost at any moment", async () => {
+    const loss = fc.record({
+      worldSize: fc.integer({ min: 2, max: 5 }),
+      numValues: fc.integer({ min: 1, max: 400_000 }),
+      algorithm: fc.constantFrom<StreamAlgorithm>("ring", "doubling", "halving"),
+      victim: fc.nat(4),
+      /** Turns of the event loop before the victim is lost. */
+      numTurns: fc.nat(12),
+    });
+    await fc.assert(
+      fc.asyncProperty(loss, async ({ worldSize, numValues, algorithm, victim, numTurns }) => {
+        const ranks = await open(worldSize, { timeoutMs: 20_000 });
+        const lost = (async () => {
+          for (let turn = 0; turn < numTurns; turn++) await new Promise(setImmediate);
+          at(ranks, victim % worldSize).interrupt(new Error("lost"));
+        })();
+        const sums = await Promise.all(
+          ranks.map(async (streams, rank) => {
+            const values = new Float32Array(numValues);
+            try {
+              for (let step = 0; step < 3; step++) await streams.sum(values.fill(rank + 1), { step, bucket: 0, algorithm });
+              return values.every((value) => value === (worldSize * (worldSize + 1)) / 2) ? "right" : "wrong";
+            } catch (error) {
+              return String(error);
+            }
+          }),
+        );
+        await lost;
+        for (const sum of sums) expect(sum).toMatch(/^right$|lost|is gone/);
+        close(ranks);
+      }),
+      { numRuns: 25 },
+    );
   });
 
   it("say what came where another sum was due", async () => {
