@@ -172,7 +172,7 @@ function oneWorker(index: number, task: LightWorkersTask, { plan, clocks, receiv
       lost.push(reason);
       finish();
     },
-    doing: () => ({ step, phase: "gradient", phaseMs: 0 }),
+    doing: () => ({ step, phase: "gradient", phaseMs: 0, idleMs: 0, waits: false }),
   });
   return ended;
 }

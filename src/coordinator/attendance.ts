@@ -3,17 +3,23 @@
  * journal, and after each the run is asked what follows (`regrouping.ts`). What a returning worker still is to the run is read
  * by `returning.ts`, which process stands for a worker by `sessions.ts`.
  */
+import { slice } from "../data/plan.js";
 import { type ErrorCode, errorCodeOf, IsoergError, isWrongInput } from "../util/error.js";
 import type { FromWorker, Hello } from "../wire/messages.js";
 import { PROTOCOL_VERSION } from "../wire/proto.js";
+import { decideFault, type StepFault } from "./faults.js";
 import { commitEntry } from "./journal.js";
 import { recognise } from "./returning.js";
 import type { WorkerEntry, WorkerPort } from "./roster.js";
 import type { RunState } from "./run-state.js";
+import { Pauses } from "./silence.js";
 
 export class Attendance {
   readonly #state: RunState;
   readonly #reconsider: () => void;
+  readonly #pauses = new Map<string, Pauses>();
+  /** What broke at the step under way. */
+  #faults: { readonly step: number; readonly faults: readonly StepFault[] } = { step: -1, faults: [] };
 
   constructor(state: RunState, next: { readonly reconsider: () => void }) {
     this.#state = state;
@@ -46,6 +52,8 @@ export class Attendance {
     }
     this.#replaceSession(incarnation, workerId);
     const nowMs = state.options.now();
+    const pauses = this.#pausesOf(incarnation);
+    pauses.heard(nowMs);
     const { holds, verdict, missing } = recognise(hello, state.lineage, { canAdopt: state.generation === null });
     for (const committed of missing) this.#adopt(committed, workerId);
     if (verdict) port.send(verdict);
@@ -57,17 +65,24 @@ export class Attendance {
       port,
       joinedAtMs: nowMs,
       heardAtMs: nowMs,
+      pauses,
       isRetiring: false,
       holds,
       rows: null,
-      phase: "starting",
-      phaseSinceMs: nowMs,
+      doing: { phase: "starting", phaseMs: 0, idleMs: 0, waits: true },
       step: state.step,
       stepMs: 0,
-      longestStepMs: 0,
+      isFresh: holds === null,
     });
     state.record({ event: "join", worker: workerId, incarnation, engine });
     this.#reconsider();
+  }
+
+  /** Kept over sessions: one that was given up in error is given more time from then on. */
+  #pausesOf(incarnation: string): Pauses {
+    const known = this.#pauses.get(incarnation) ?? new Pauses();
+    this.#pauses.set(incarnation, known);
+    return known;
   }
 
   /** The same process with a new session: what the old one had under way is void. */
@@ -102,24 +117,34 @@ export class Attendance {
     } else {
       const code = errorCodeOf(message.code, "ENGINE");
       const reason = `worker ${workerId}, step ${state.step}: ${message.reason}`;
-      if (isWrongInput(code) || !this.canSpare(worker)) state.end("failed", reason, code);
-      else this.evict(worker, message.reason);
+      if (isWrongInput(code)) state.end("failed", reason, code);
+      else this.broke(worker, reason, code);
     }
   }
 
-  /** An engine that breaks on one worker is that worker's; the same step on a second one is the run's. */
-  canSpare(worker: WorkerEntry): boolean {
-    const { roster, engineFaults, step, options } = this.#state;
-    const others = roster.all().filter((other) => other !== worker && !other.isRetiring);
-    const isFirst = engineFaults.step !== step || engineFaults.count === 0;
-    return isFirst && others.length >= Math.max(1, options.membership.minWorkers);
+  /** Its engine broke, or it hangs: it is let go, or the run fails where the fault is the step's (`faults.ts`). */
+  broke(worker: WorkerEntry, reason: string, code: ErrorCode = "ENGINE"): void {
+    const state = this.#state;
+    const { step, options, generation } = state;
+    const { ids: batch } = options.plan.batchOf(step);
+    if (this.#faults.step !== step) this.#faults = { step, faults: [] };
+    const rank = state.members.indexOf(worker.incarnation);
+    const positions = generation && rank >= 0 ? slice(batch.length, rank, generation.weights, options.groupSize) : { from: 0, to: 0 };
+    const fault = { worker: worker.workerId, generation: generation?.number ?? 0, positions, reason };
+    // Whoever was not a member broke at no step.
+    const faults = rank >= 0 ? [...this.#faults.faults, fault] : [fault];
+    if (rank >= 0) this.#faults = { step, faults };
+    const [decision, why] = decideFault({ step, faults, batch, canSpareOne: this.#canSpare(worker) });
+    if (decision.kind === "fail") state.end("failed", why, code);
+    else this.lose(worker, why, "EVICTED");
   }
 
-  evict(worker: WorkerEntry, reason: string): void {
-    const state = this.#state;
-    const before = state.engineFaults.step === state.step ? state.engineFaults.count : 0;
-    state.engineFaults = { step: state.step, count: before + 1 };
-    this.lose(worker, reason, "EVICTED");
+  /** Enough others are here, or are waited for. */
+  #canSpare(worker: WorkerEntry): boolean {
+    const { roster, options } = this.#state;
+    const { minWorkers, rejoinTimeoutMs } = options.membership;
+    const others = roster.all().filter((other) => other !== worker && !other.isRetiring);
+    return rejoinTimeoutMs > 0 || others.length >= Math.max(1, minWorkers);
   }
 
   /** @param code said to the worker, where it should not come back */

@@ -2,10 +2,10 @@
  * Whether a step counts: a pure decision on the ballots of one generation.
  *
  * A step commits when every rank voted for it, all from the same parameters, and their samples are the plan's batch exactly.
- * A lost peer makes it come again in a new generation; so does an engine that broke on one worker, which is let go. A number
- * that is not finite, an engine that breaks on a second worker at the same step, parameters that differ or samples that are
- * not the plan's stop the run, since trying again would give the same or hide a fault. The first fault decides, without
- * waiting for the other ballots: those ranks may be waiting for a peer that is gone.
+ * A lost peer makes it come again in a new generation. An engine that broke is its worker's fault or the step's, which is decided
+ * in `faults.ts`. A number that is not finite, parameters that differ or samples that are not the plan's stop the run, since
+ * trying again would give the same or hide a fault. The first fault decides, without waiting for the other ballots: those
+ * ranks may be waiting for a peer that is gone.
  */
 import type { ErrorCode } from "../util/error.js";
 import type { BallotMessage } from "../wire/messages.js";
@@ -24,10 +24,6 @@ export interface CommitState {
   readonly stopAsked: string | null;
   /** One is due after this step, or something waits for one. */
   readonly checkpointAsked: boolean;
-  /** Workers that were let go because their engine failed at this very step. */
-  readonly engineFaults: number;
-  /** Whether enough workers are left without one of these. */
-  readonly canSpareOne: boolean;
 }
 
 export interface CommitOptions {
@@ -44,8 +40,8 @@ export type CommitDecision =
       readonly next: "goOn" | "finish" | "stop";
     }
   | { readonly kind: "retry" }
-  /** The step comes again without this rank. */
-  | { readonly kind: "evict"; readonly rank: number }
+  /** This rank's engine broke. */
+  | { readonly kind: "broken"; readonly rank: number }
   | { readonly kind: "fail"; readonly code: ErrorCode };
 
 /** @returns the verdict on the step under way, and why. */
@@ -56,8 +52,7 @@ export function decideCommit(state: CommitState, options: CommitOptions): [Commi
     if (ballot.ok || ballot.fault === "collective") continue;
     const reason = `${where(rank)}: ${ballot.reason || ballot.fault}`;
     if (ballot.fault === "non-finite") return [{ kind: "fail", code: "DIVERGED" }, reason];
-    if (ballot.fault === "engine" && state.canSpareOne && state.engineFaults === 0) return [{ kind: "evict", rank }, reason];
-    return [{ kind: "fail", code: "ENGINE" }, state.engineFaults === 0 ? reason : `${reason}, and on another worker before`];
+    return [{ kind: "broken", rank }, reason];
   }
   for (const [rank, ballot] of ballots) {
     if (ballot.ok) continue;

@@ -70,15 +70,21 @@ export interface CoordinatorTimeouts {
   readonly rejoinMs: number;
   /** Between a worker's heartbeats. Default 1 s. */
   readonly heartbeatMs: number;
-  /** A worker that is silent for so long is lost. Default 15 s. */
+  /**
+   * A worker that is silent for so long is lost, whatever its machine has to do; on a quiet one sooner, from five heartbeats on
+   * (`silence.ts`). Default 15 s.
+   */
   readonly silenceMs: number;
   /** How long workers may take to say goodbye. Default 10 s. */
   readonly goodbyeMs: number;
   /** How long workers of the run's last generation are waited for when it is taken up again. Default 0. */
   readonly returnMs: number;
-  /** No phase of a worker's step is too long before this. Default 60 s. */
+  /**
+   * A thread that computes nothing is not given up before this (default 10 s), one that computes not before six times of it; and
+   * neither before a multiple of what the same took lately (`hang.ts`).
+   */
   readonly hangMs: number;
-  /** For the first step of a generation and for its forming. Default 10 minutes. */
+  /** For what no worker of the run was seen to end: its first steps, the loading of a state. Default 10 minutes. */
   readonly hangFirstMs: number;
   /** How long the last checkpoint may take. Default 5 minutes. */
   readonly closeMs: number;
@@ -117,13 +123,15 @@ const DEFAULT_TIMEOUTS: CoordinatorTimeouts = {
   silenceMs: 15_000,
   goodbyeMs: 10_000,
   returnMs: 0,
-  hangMs: 60_000,
+  hangMs: 10_000,
   hangFirstMs: 600_000,
   closeMs: 300_000,
 };
 
-/** A phase may take so many times a worker's longest step before it counts as hung. */
-const HANG_FACTOR = 10;
+const SILENT_HEARTBEATS = 5;
+/** So many times the longest lately counts as hung: without a processor, and with. */
+const HANG_FACTOR = { idle: 5, busy: 10 } as const;
+const BUSY_FLOORS = 6;
 
 /**
  * Starts a coordinator.
@@ -192,10 +200,14 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
       maxWorkers: options.maxWorkers ?? Number.POSITIVE_INFINITY,
       joinTimeoutMs: timeouts.joinMs,
       rejoinTimeoutMs: timeouts.rejoinMs,
-      heartbeatTimeoutMs: timeouts.silenceMs,
+      silence: { floorMs: Math.min(timeouts.silenceMs, SILENT_HEARTBEATS * timeouts.heartbeatMs), ceilingMs: timeouts.silenceMs },
     },
     commit: { maxRetries: 5 },
-    hang: { factor: HANG_FACTOR, floorMs: timeouts.hangMs, firstMs: timeouts.hangFirstMs },
+    hang: {
+      idle: { factor: HANG_FACTOR.idle, floorMs: timeouts.hangMs },
+      busy: { factor: HANG_FACTOR.busy, floorMs: BUSY_FLOORS * timeouts.hangMs },
+      firstMs: timeouts.hangFirstMs,
+    },
     checkpoints: {
       everySteps: config.checkpoint.interval === "auto" ? "auto" : config.checkpoint.everySteps,
       priorMtbfMs: PRIOR_MTBF_MS,
@@ -204,6 +216,7 @@ export async function createCoordinator(options: CoordinatorOptions): Promise<Co
     returnTimeoutMs: start.members.length > 0 ? timeouts.returnMs : 0,
     closeTimeoutMs: timeouts.closeMs,
     start,
+    recent: metricsLog.recent,
     guard,
     ...(guard && {
       postMortem: (alarm) => writePostMortem({ runFolder, config, guard, alarm, store: options.store, drawGrid: options.drawGrid }),

@@ -10,8 +10,11 @@ import { type Closing, generationMessages } from "./generation.js";
 import { decideRestore, type RestorePlan } from "./restore.js";
 import type { WorkerEntry } from "./roster.js";
 import type { RunState } from "./run-state.js";
+import type { Watch } from "./watch.js";
 
 export interface FormingNext {
+  /** Told what the forming took. */
+  readonly watch: Pick<Watch, "formed">;
   /** All members are ready. */
   readonly formed: (purpose: "train" | Closing) => void;
   /** These workers asked to leave, and the new members have what they had. */
@@ -35,6 +38,7 @@ export class Forming {
       members: candidates,
       holds: new Map(candidates.map((incarnation) => [incarnation, state.heldBy(state.roster.get(incarnation))])),
       checkpointStep: state.checkpoints.lastStep,
+      isVoided: state.isVoided,
     });
     const reason = `${why}; ${how}`;
     const { step, restore } = plan;
@@ -48,9 +52,17 @@ export class Forming {
     state.lineage.begin(number, step);
     guard?.forget(step);
     const isLast = step >= numSteps && purpose === "train";
-    state.stage = { kind: "forming", endpoints: new Map(), ready: new Map(), sinceMs: now(), purpose: isLast ? "finish" : purpose };
+    state.stage = {
+      kind: "forming",
+      restore: restore === "keep" && plan.holders.length < candidates.length ? "heal" : restore,
+      endpoints: new Map(),
+      ready: new Map(),
+      sinceMs: now(),
+      purpose: isLast ? "finish" : purpose,
+    };
     state.step = step;
     state.broken = null;
+    state.isVoided = false;
     state.regroup = null;
     state.reason = reason;
     state.figures.restart();
@@ -83,10 +95,8 @@ export class Forming {
     for (const message of messages) {
       const worker = roster.get(generation.members[message.rank] ?? "");
       if (!worker) continue;
-      if (message.restore !== "keep") {
-        worker.holds = null;
-        worker.longestStepMs = 0; // its engine warms up
-      }
+      if (message.restore !== "keep") worker.holds = null;
+      if (message.restore === "fresh") worker.isFresh = true; // its loop begins anew
       worker.rows = null;
       worker.port.send({ kind: "generation", ...message });
     }
@@ -113,8 +123,10 @@ export class Forming {
     worker.rows = slice(options.numChains, rank, weights, options.groupSize);
     stage.ready.set(rank, message);
     if (stage.ready.size < members.length) return;
+    this.#next.watch.formed();
     this.#accountForChains(number, [...stage.ready.values()]);
     this.#next.release(({ incarnation }) => !members.includes(incarnation));
+    if (this.#state.stage !== stage) return; // somebody else was found to be gone
     this.#next.formed(stage.purpose);
   }
 

@@ -7,7 +7,7 @@
 import type { Adjustment } from "../config/adjustment.js";
 import { slice } from "../data/plan.js";
 import type { Range } from "../util/range.js";
-import type { BallotMessage, ChainsAccount, GenerationMessage, PeerPlace } from "../wire/messages.js";
+import type { BallotMessage, ChainsAccount, GenerationMessage, PeerPlace, Restore } from "../wire/messages.js";
 import type { Outcome } from "./events.js";
 import type { RestorePlan } from "./restore.js";
 
@@ -26,13 +26,15 @@ export type Stage =
   | { readonly kind: "waiting" }
   | {
       readonly kind: "forming";
+      /** What those who take longest start from. */
+      readonly restore: Restore;
       readonly endpoints: Map<number, string>;
       readonly ready: Map<number, ChainsAccount>;
-      readonly sinceMs: number;
+      sinceMs: number;
       /** What for: the next step, or one last checkpoint. */
       readonly purpose: "train" | Closing;
     }
-  | { readonly kind: "stepping"; readonly ballots: Map<number, BallotMessage>; readonly sinceMs: number }
+  | { readonly kind: "stepping"; readonly ballots: Map<number, BallotMessage>; sinceMs: number }
   /** Until the checkpoint of the present step is saved. */
   | { readonly kind: "pausing"; readonly next: Closing }
   /** Until the checkpoint that the guard goes back to is found, and later ones are gone. */

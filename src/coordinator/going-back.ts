@@ -53,6 +53,7 @@ export class GoingBack {
     state.options.guard?.wentBack(entry);
     const changed = describeAdjustment(adjustment);
     state.notice(`the stability guard goes back to step ${found ?? 0}: ${reason}; ${changed}`);
+    state.isVoided = true;
     state.lineage.forget(entry.restoredStep); // whatever workers hold was computed with other settings
     state.broken = `the stability guard goes back: ${reason}; ${changed}`;
     state.stage = { kind: "waiting" };

@@ -6,6 +6,8 @@
  * coordinator that is killed at any moment has told nothing that its successor can't read. What must outlive a power loss as
  * well (generations, checkpoints, the end) is on the medium when `append` returns; commits follow within about a second,
  * and workers can tell of those that a power loss took.
+ * One process writes at a time: before each line the file must be as long as this process left it. A coordinator that was
+ * suspended, and replaced meanwhile, finds it longer and is fenced (FENCED) before it has told anybody anything.
  * A crash may tear the last line only; reading back drops it, and the next append begins on a fresh line.
  */
 import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
@@ -112,16 +114,19 @@ const DURABLE: ReadonlySet<JournalEntry["event"]> = new Set(["start", "generatio
 export interface Journal {
   /** Lines are in the order of the calls. When it returns, a crash of this process can't lose the line. Throws where it can't be written. */
   append(entry: JournalEntry): void;
+  /** Before something else is written. Throws IsoergError FENCED where another process has written to the journal. */
+  check?(): void;
   close(): void;
 }
 
 /** How long a commit may take to be on the medium. */
 const SYNC_MS = 1_000;
 
-/** Opens a run's journal for appending; a line torn by a crash is closed off first. */
+/** Opens a run's journal for appending; a line torn by a crash is closed off first. `append` throws IsoergError FENCED. */
 export function openJournal(runFolder: string, now: () => Date): Journal {
   const file = openSync(join(runFolder, "journal.jsonl"), "a+");
   if (endsInTornLine(file)) writeSync(file, "\n");
+  let size = fstatSync(file).size;
   let timer: NodeJS.Timeout | undefined;
   let syncing: Promise<void> | undefined;
   const syncSoon = (): void => {
@@ -130,9 +135,19 @@ export function openJournal(runFolder: string, now: () => Date): Journal {
       syncing = new Promise((resolve) => fdatasync(file, () => resolve())); // a medium that fails shows at the next durable line
     }, SYNC_MS).unref();
   };
+  const check = (): void => {
+    if (fstatSync(file).size === size) return;
+    throw new IsoergError("FENCED", `another process writes to ${join(runFolder, "journal.jsonl")}`, {
+      hint: "Another coordinator leads this run now; this one was away, and has nothing more to say.",
+    });
+  };
   return {
+    check,
     append(entry) {
-      writeWhole(file, Buffer.from(`${JSON.stringify({ time: now().toISOString(), ...entry })}\n`));
+      check();
+      const line = Buffer.from(`${JSON.stringify({ time: now().toISOString(), ...entry })}\n`);
+      writeWhole(file, line);
+      size += line.length;
       if (DURABLE.has(entry.event)) fdatasyncSync(file);
       else syncSoon();
     },

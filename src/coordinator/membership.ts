@@ -7,6 +7,7 @@
  * newcomers and workers that want to leave are looked after when the step under way is done.
  * Follows torchft's quorum_compute in form: decide here, act elsewhere.
  */
+import { type SilenceOptions, silenceLimitMs } from "./silence.js";
 
 /** A worker process with an open session. */
 export interface Candidate {
@@ -16,6 +17,8 @@ export interface Candidate {
   readonly joinedAtMs: number;
   /** When anything was last heard from it. */
   readonly heardAtMs: number;
+  /** Between its last heartbeats. */
+  readonly longestPauseMs: number;
   /** It was told to terminate, and waits to be released. */
   readonly isRetiring: boolean;
 }
@@ -42,8 +45,8 @@ export interface MembershipOptions {
   readonly joinTimeoutMs: number;
   /** How long a run that lost workers waits to have the minimum again. */
   readonly rejoinTimeoutMs: number;
-  /** A worker that is silent for longer is lost. */
-  readonly heartbeatTimeoutMs: number;
+  /** A worker that is silent for longer is lost (`silence.ts`). */
+  readonly silence: SilenceOptions;
 }
 
 export type MembershipDecision =
@@ -67,11 +70,12 @@ export function decideMembership(nowMs: number, state: MembershipState, options:
       `${names(fenced)}: another process of the same name joined later`,
     ];
   }
-  const silent = state.candidates.filter((c) => nowMs - c.heardAtMs > options.heartbeatTimeoutMs);
+  const silent = state.candidates.filter((c) => nowMs - c.heardAtMs > silenceLimitMs(c.longestPauseMs, options.silence));
   if (silent.length > 0) {
+    const limitMs = Math.min(...silent.map((c) => silenceLimitMs(c.longestPauseMs, options.silence)));
     return [
       { kind: "drop", incarnations: silent.map((c) => c.incarnation), fenced: false },
-      `${names(silent)}: silent for more than ${seconds(options.heartbeatTimeoutMs)}`,
+      `${names(silent)}: silent for more than ${seconds(limitMs)}`,
     ];
   }
   return state.members === null ? decideFirst(nowMs, state, options) : decideNext(nowMs, state, state.members, options);
@@ -137,8 +141,8 @@ function chosen(candidates: readonly Candidate[], members: readonly string[], { 
 }
 
 /** Members keep their order, so that most positions stay where they are; newcomers follow, by name. */
-export function ranked(candidates: readonly Candidate[], members: readonly string[]): string[] {
-  const place = (c: Candidate): number => {
+export function ranked(candidates: readonly Pick<Candidate, "workerId" | "incarnation">[], members: readonly string[]): string[] {
+  const place = (c: Pick<Candidate, "incarnation">): number => {
     const rank = members.indexOf(c.incarnation);
     return rank < 0 ? members.length : rank;
   };
@@ -158,5 +162,5 @@ function names(candidates: readonly Candidate[]): string {
 }
 
 function seconds(ms: number): string {
-  return `${ms / 1000} s`;
+  return `${Math.round(ms / 100) / 10} s`;
 }

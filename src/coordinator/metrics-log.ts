@@ -7,6 +7,8 @@ import { join } from "node:path";
 import type { StepRecord } from "./events.js";
 
 export interface MetricsLog {
+  /** The last records that were there when it was opened. */
+  readonly recent: readonly StepRecord[];
   /** Done when it returns, so that the journal never has a step whose figures are missing. */
   write(record: StepRecord): void;
   /** Forgets steps from this one on. */
@@ -14,12 +16,16 @@ export interface MetricsLog {
   close(): void;
 }
 
+/** Records that are given back. */
+const RECENT = 64;
+
 /** Opens a run's metrics for appending, without any line of `fromStep` or later. */
 export function openMetricsLog(runFolder: string, fromStep: number): MetricsLog {
   const path = join(runFolder, "metrics.jsonl");
-  cut(path, fromStep);
+  const recent = cut(path, fromStep).slice(-RECENT);
   let file = openSync(path, "a");
   return {
+    recent: recent.map((line) => JSON.parse(line) as StepRecord),
     write(record) {
       writeSync(file, `${JSON.stringify(record)}\n`);
     },
@@ -32,13 +38,16 @@ export function openMetricsLog(runFolder: string, fromStep: number): MetricsLog 
   };
 }
 
-function cut(path: string, fromStep: number): void {
+/** @returns the lines that are left */
+function cut(path: string, fromStep: number): string[] {
   const text = readIfThere(path);
   const kept = text.split("\n").filter((line) => isBefore(line, fromStep));
   const next = kept.map((line) => `${line}\n`).join("");
-  if (next === text) return;
-  writeFileSync(`${path}.tmp`, next);
-  renameSync(`${path}.tmp`, path);
+  if (next !== text) {
+    writeFileSync(`${path}.tmp`, next);
+    renameSync(`${path}.tmp`, path);
+  }
+  return kept;
 }
 
 function readIfThere(path: string): string {

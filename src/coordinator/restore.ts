@@ -16,6 +16,8 @@ export interface RestoreState {
   readonly holds: ReadonlyMap<string, number | null>;
   /** The step of the last whole checkpoint; null for none. */
   readonly checkpointStep: number | null;
+  /** The run was taken back on purpose, so that nothing that workers hold counts. Default: it was not. */
+  readonly isVoided?: boolean;
 }
 
 export interface RestorePlan {
@@ -26,7 +28,7 @@ export interface RestorePlan {
 }
 
 /** @returns how the generation starts, and why. */
-export function decideRestore({ step, members, holds, checkpointStep }: RestoreState): [RestorePlan, string] {
+export function decideRestore({ step, members, holds, checkpointStep, isVoided = false }: RestoreState): [RestorePlan, string] {
   const newest = Math.max(-1, ...members.map((incarnation) => holds.get(incarnation) ?? -1));
   const saved = checkpointStep ?? 0;
   if (newest >= 0 && newest >= saved) {
@@ -36,18 +38,17 @@ export function decideRestore({ step, members, holds, checkpointStep }: RestoreS
       others === 0
         ? `every worker holds step ${newest}`
         : `${holders.length} of ${members.length} workers hold step ${newest}, the others take it from them`;
-    return [{ step: newest, restore: "keep", holders }, `${who}${takenBack(newest, step)}`];
+    return [{ step: newest, restore: "keep", holders }, `${who}${takenBack(newest, step, isVoided)}`];
   }
-  const lost = takenBack(saved, step);
+  const lost = takenBack(saved, step, isVoided);
   if (checkpointStep !== null) {
     return [{ step: checkpointStep, restore: "checkpoint", holders: [] }, `everyone loads the checkpoint of step ${checkpointStep}${lost}`];
   }
   return [{ step: 0, restore: "fresh", holders: [] }, `everyone starts from the seed${lost}`];
 }
 
-function takenBack(to: number, step: number): string {
+function takenBack(to: number, step: number, isVoided: boolean): string {
   if (step <= to) return "";
-  return step - to === 1
-    ? `; step ${to} is taken back, since no worker holds its result`
-    : `; the steps from ${to} to ${step - 1} are taken back, since no worker holds their result`;
+  const [what, result] = step - to === 1 ? [`step ${to} is`, "its result"] : [`the steps from ${to} to ${step - 1} are`, "their result"];
+  return `; ${what} taken back, since ${isVoided ? `${result} was computed before the change` : `no worker holds ${result}`}`;
 }

@@ -3,9 +3,10 @@
  * It keeps facts; what follows from them is decided in `membership.ts`.
  */
 import type { Range } from "../util/range.js";
-import type { Member, ToWorker } from "../wire/messages.js";
+import type { Doing, Member, ToWorker } from "../wire/messages.js";
 import type { HeldState } from "./lineage.js";
 import type { Candidate } from "./membership.js";
+import type { Pauses } from "./silence.js";
 
 /** One worker's session, seen from the run: a gRPC stream, or an in-memory one in tests. */
 export interface WorkerPort {
@@ -14,24 +15,24 @@ export interface WorkerPort {
   close(): void;
 }
 
-export interface WorkerEntry extends Candidate {
+export interface WorkerEntry extends Omit<Candidate, "longestPauseMs"> {
   readonly engine: string;
   readonly peerEndpoint: string;
   readonly port: WorkerPort;
   heardAtMs: number;
+  readonly pauses: Pauses;
   isRetiring: boolean;
   /** The state that it holds; null until it was ready once, and while it takes over another one. */
   holds: HeldState | null;
   /** Positions whose chains it has; null where that is not known. */
   rows: Range | null;
-  phase: string;
-  /** When the phase began, by its heartbeats. */
-  phaseSinceMs: number;
+  /** By its last heartbeat. */
+  doing: Doing;
   step: number;
   /** Of its last step: the time in its own phases. */
   stepMs: number;
-  /** The longest of its steps since it took over its state. */
-  longestStepMs: number;
+  /** Its process has taken part in no step yet, as far as is known: its engine has to warm up. */
+  isFresh: boolean;
 }
 
 export class Roster {
@@ -67,10 +68,10 @@ export class Roster {
     const waiting = this.all().filter(({ incarnation }) => !members.includes(incarnation));
     const inOrder = [...members.flatMap((incarnation) => this.#workers.get(incarnation) ?? []), ...waiting];
     const slowestMs = Math.max(0, ...inOrder.map(({ stepMs }) => stepMs));
-    return inOrder.map(({ workerId, incarnation, engine, phase, step, stepMs }) => {
+    return inOrder.map(({ workerId, incarnation, engine, doing, step, stepMs }) => {
       const rank = members.indexOf(incarnation);
       const share = slowestMs > 0 ? stepMs / slowestMs : 0;
-      return { workerId, rank: Math.max(0, rank), engine, phase: rank < 0 ? "waiting to be let in" : phase, step, stepMs, share };
+      return { workerId, rank: Math.max(0, rank), engine, phase: rank < 0 ? "waiting to be let in" : doing.phase, step, stepMs, share };
     });
   }
 }

@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly closeTimeoutMs: number;
   /** Where the run stands. Generations are numbered on from there. */
   readonly start: Start;
+  /** What the last steps of the run took, before this process; by them hangs are told. Default: nothing is known. */
+  readonly recent?: readonly Pick<StepRecord, "generation" | "worldSize" | "phasesMs" | "stepMs">[];
   /** null: a run that goes astray is not taken back. */
   readonly guard?: Guarding | null;
   /** Told when the guard gives the run up, before anything is deleted; awaited. @returns where it wrote what is known */

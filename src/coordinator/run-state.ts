@@ -3,12 +3,12 @@
  * of the state machine (`attendance.ts`, `regrouping.ts`, `forming.ts`, `stepping.ts`, `going-back.ts`, `closing.ts`) work on it;
  * each changes what its own noun says. Here stands only what all of them need, and the end, which any of them may bring.
  */
-import type { ErrorCode } from "../util/error.js";
+import { type ErrorCode, IsoergError } from "../util/error.js";
 import { Checkpoints } from "./checkpoints.js";
 import type { Outcome } from "./events.js";
 import { Figures } from "./figures.js";
 import type { Generation, Stage } from "./generation.js";
-import type { JournalEntry } from "./journal.js";
+import type { Journal, JournalEntry } from "./journal.js";
 import type { HeldState, Lineage } from "./lineage.js";
 import { Roster, type WorkerEntry } from "./roster.js";
 import type { RunOptions } from "./run-options.js";
@@ -31,9 +31,10 @@ export class RunState {
   step: number;
   /** Why the present generation can't go on. */
   broken: string | null = null;
+  /** The run was taken back on purpose: the next generation begins with nothing that workers hold. */
+  isVoided = false;
   /** Why another one should follow when the step under way is done. */
   regroup: string | null = null;
-  engineFaults = { step: -1, count: 0 };
   stopAsked: { readonly reason: string; readonly code: ErrorCode | null } | null = null;
   releaseAsked: string | null = null;
   /** For people: what the membership is waiting for, or why the generation began. */
@@ -41,6 +42,9 @@ export class RunState {
   /** Of the last committed step. */
   metrics: Readonly<Record<string, number>> = {};
   #lastNumber: number;
+  #isDeposed = false;
+  /** Whoever watches knows that it is over. */
+  #isTold = false;
 
   /** @param onSaved the checkpoint begun last has ended */
   constructor(options: RunOptions, onSaved: (result: SavingResult) => void) {
@@ -98,10 +102,22 @@ export class RunState {
 
   /** A journal that can't be written ends the run: what follows could not be accounted for. */
   record(entry: JournalEntry): void {
+    this.#withJournal((journal) => journal.append(entry));
+  }
+
+  /** Whether this process still leads the run, as far as the journal tells. */
+  confirmLead(): boolean {
+    this.#withJournal((journal) => journal.check?.());
+    return !this.#isDeposed;
+  }
+
+  #withJournal(use: (journal: Journal) => void): void {
+    if (this.#isDeposed) return;
     try {
-      this.options.journal.append(entry);
+      use(this.options.journal);
     } catch (error) {
-      this.end("failed", `the journal can't be written: ${(error as Error).message}`, "ENGINE");
+      if (error instanceof IsoergError && error.code === "FENCED") this.depose(error.message);
+      else this.end("failed", `the journal can't be written: ${(error as Error).message}`, "ENGINE");
     }
   }
 
@@ -117,20 +133,27 @@ export class RunState {
     this.stage = { kind: "ended", outcome };
     this.checkpoints.abandon("the run ended");
     this.record({ event: "end", outcome: kind, step: this.step, ...(code !== null && { code }), reason });
+    if (this.#isDeposed) return;
     this.roster.send(
       this.roster.all().map(({ incarnation }) => incarnation),
       { kind: "stop", outcome: kind, reason, code: code ?? "" },
     );
-    this.options.onEvent({ kind: "ended", outcome });
+    this.#tell(outcome);
   }
 
-  /** Another coordinator leads the run: nothing more is written or told. */
+  /** Another coordinator leads the run: nothing more is written, and nobody is told what to do. */
   depose(reason: string): void {
-    if (this.isOver) return;
+    if (this.#isTold) return;
+    this.#isDeposed = true;
     const outcome = this.#outcome("failed", reason, "FENCED");
     this.stage = { kind: "ended", outcome };
     this.checkpoints.abandon(reason);
     for (const { port } of this.roster.all()) port.close();
+    this.#tell(outcome);
+  }
+
+  #tell(outcome: Outcome): void {
+    this.#isTold = true;
     this.options.onEvent({ kind: "ended", outcome });
   }
 

@@ -8,7 +8,8 @@
  *
  *   attendance.ts  who comes and goes          forming.ts   a generation, until all are ready
  *   regrouping.ts  what follows from that      stepping.ts  a step, from proceed to commit
- *   going-back.ts  what an alarm leads to      closing.ts   what follows the last checkpoint
+ *   watch.ts       who hangs                   closing.ts   what follows the last checkpoint
+ *   going-back.ts  what an alarm leads to
  */
 import type { ErrorCode } from "../util/error.js";
 import type { FromWorker, Hello, RunStatus, StateBlock } from "../wire/messages.js";
@@ -16,12 +17,12 @@ import { Attendance } from "./attendance.js";
 import { Closing } from "./closing.js";
 import { Forming } from "./forming.js";
 import { GoingBack } from "./going-back.js";
-import { decideHang } from "./hang.js";
 import { Regrouping } from "./regrouping.js";
 import type { WorkerPort } from "./roster.js";
 import type { RunOptions } from "./run-options.js";
 import { RunState } from "./run-state.js";
 import { Stepping } from "./stepping.js";
+import { Watch } from "./watch.js";
 
 export class Run {
   readonly #state: RunState;
@@ -30,6 +31,7 @@ export class Run {
   readonly #stepping: Stepping;
   readonly #closing: Closing;
   readonly #regrouping: Regrouping;
+  readonly #watch: Watch;
   #tickedAtMs: number;
 
   constructor(options: RunOptions) {
@@ -38,16 +40,21 @@ export class Run {
     const lastSave = () => this.#closing.lastSave;
     this.#state = state;
     this.#attendance = new Attendance(state, { reconsider });
+    this.#watch = new Watch(state, {
+      evict: (worker, reason) => this.#attendance.broke(worker, reason),
+      retry: (reason) => this.#stepping.retry(reason),
+    });
     this.#forming = new Forming(state, {
+      watch: this.#watch,
       formed: (purpose) => (purpose === "train" ? this.#stepping.proceed() : this.#closing.saveNow(purpose)),
       release: (isFree) => this.#attendance.release(isFree),
     });
     const goingBack = new GoingBack(state, { reconsider });
     this.#stepping = new Stepping(state, {
+      watch: this.#watch,
       lastSave,
       reconsider,
-      evict: (worker, reason) => this.#attendance.evict(worker, reason),
-      canSpare: (worker) => this.#attendance.canSpare(worker),
+      broke: (worker, reason) => this.#attendance.broke(worker, reason),
       alarmed: (alarm) => goingBack.alarmed(alarm),
     });
     this.#closing = new Closing(state, {
@@ -80,8 +87,8 @@ export class Run {
         this.#attendance.lose(worker, "it said hello twice");
         break;
       case "heartbeat":
-        worker.phase = message.phase;
-        worker.phaseSinceMs = nowMs - message.phaseMs;
+        worker.pauses.heard(nowMs);
+        worker.doing = message;
         worker.step = message.step;
         return;
       case "leave":
@@ -114,29 +121,16 @@ export class Run {
     const gapMs = nowMs - this.#tickedAtMs;
     this.#tickedAtMs = nowMs;
     // This process itself was away (suspended, or its machine was): what workers said meanwhile is still to be read.
-    if (gapMs > options.membership.heartbeatTimeoutMs / 2) {
-      for (const worker of roster.all()) worker.heardAtMs += gapMs;
+    if (gapMs > options.membership.silence.floorMs / 2) {
+      for (const worker of roster.all()) {
+        worker.heardAtMs += gapMs;
+        worker.pauses.passOver(gapMs);
+      }
+      this.#watch.passOver(gapMs);
       return;
     }
-    this.#lookForHangs(nowMs);
+    this.#watch.look(nowMs);
     this.#regrouping.reconsider();
-  }
-
-  #lookForHangs(nowMs: number): void {
-    const { stage, members, roster, options } = this.#state;
-    if (stage.kind !== "stepping" && stage.kind !== "forming") return;
-    const workers = members.flatMap((incarnation, rank) => {
-      const worker = roster.get(incarnation);
-      return worker === undefined ? [] : [{ ...worker, rank }];
-    });
-    const ready = stage.kind === "forming" ? stage.ready : null;
-    const [decision, reason] = decideHang(nowMs, { workers, stageSinceMs: stage.sinceMs, ready }, options.hang);
-    if (decision.kind === "evict") {
-      const worker = roster.get(decision.incarnation);
-      if (worker) this.#attendance.lose(worker, reason, "EVICTED");
-    } else if (decision.kind === "retry") {
-      this.#stepping.retry(reason);
-    }
   }
 
   /** Ends the run after the step under way and a checkpoint; at once where nothing is there to be saved. */

@@ -12,13 +12,15 @@ import { commitEntry } from "./journal.js";
 import type { LastSave } from "./last-save.js";
 import type { WorkerEntry } from "./roster.js";
 import type { RunState } from "./run-state.js";
+import type { Watch } from "./watch.js";
 
 export interface SteppingNext {
+  /** Told what the step took. */
+  readonly watch: Pick<Watch, "committed">;
   readonly lastSave: () => LastSave;
   readonly reconsider: () => void;
-  /** The step comes again without this worker. */
-  readonly evict: (worker: WorkerEntry, reason: string) => void;
-  readonly canSpare: (worker: WorkerEntry) => boolean;
+  /** This worker's engine broke at the step under way. */
+  readonly broke: (worker: WorkerEntry, reason: string) => void;
   /** The stability guard is not content. */
   readonly alarmed: (alarm: Alarm) => void;
 }
@@ -57,7 +59,7 @@ export class Stepping {
     const { ballots, sinceMs } = state.stage;
     ballots.set(rank, ballot);
     const { ids } = state.options.plan.batchOf(state.step);
-    const [decision, reason] = this.#decide(worker, ballots, ids);
+    const [decision, reason] = this.#decide(ballots, ids);
     switch (decision.kind) {
       case "wait":
         return;
@@ -68,9 +70,9 @@ export class Stepping {
         else state.end("failed", reason, decision.code);
         break;
       }
-      case "evict": {
+      case "broken": {
         const broken = state.roster.get(state.generation.members[decision.rank] ?? "");
-        if (broken) this.#next.evict(broken, reason);
+        if (broken) this.#next.broke(broken, reason);
         break;
       }
       case "retry":
@@ -84,8 +86,8 @@ export class Stepping {
     }
   }
 
-  #decide(voter: WorkerEntry, ballots: ReadonlyMap<number, BallotMessage>, batch: Uint32Array): [CommitDecision, string] {
-    const { step, options, engineFaults, stopAsked, releaseAsked, checkpoints, members } = this.#state;
+  #decide(ballots: ReadonlyMap<number, BallotMessage>, batch: Uint32Array): [CommitDecision, string] {
+    const { step, options, stopAsked, releaseAsked, checkpoints, members } = this.#state;
     return decideCommit(
       {
         step,
@@ -96,8 +98,6 @@ export class Stepping {
         numSteps: options.numSteps,
         stopAsked: stopAsked?.reason ?? null,
         checkpointAsked: releaseAsked !== null || checkpoints.isDue(step + 1),
-        engineFaults: engineFaults.step === step ? engineFaults.count : 0,
-        canSpareOne: this.#next.canSpare(voter),
       },
       options.commit,
     );
@@ -121,7 +121,7 @@ export class Stepping {
   ): void {
     const state = this.#state;
     const first = ballots.get(0);
-    if (state.generation === null || first === undefined) return;
+    if (state.generation === null || first === undefined || !state.confirmLead()) return;
     const { number: generation, members } = state.generation;
     const { options, step } = state;
     state.figures.committed(options.now(), ids.length);
@@ -148,6 +148,7 @@ export class Stepping {
       const worker = state.roster.get(incarnation);
       if (worker) worker.holds = { generation, step: state.step };
     }
+    this.#next.watch.committed(record);
     this.#noteSpeeds(record.phasesMs, ids.length);
     const alarm = options.guard?.observe({ step, figures: first.metrics }) ?? null;
     const saves = checkpoint && alarm === null; // what is not trusted is not saved
@@ -178,9 +179,7 @@ export class Stepping {
     const ownMs = speeds.committed(members, weights, phasesMs, batchSize);
     for (const [rank, incarnation] of members.entries()) {
       const worker = roster.get(incarnation);
-      if (!worker) continue;
-      worker.stepMs = ownMs[rank] ?? 0;
-      worker.longestStepMs = Math.max(worker.longestStepMs, worker.stepMs);
+      if (worker) worker.stepMs = ownMs[rank] ?? 0;
     }
     const nameOf = (incarnation: string): string => roster.get(incarnation)?.workerId ?? incarnation;
     const slow = speeds.slow(members, nameOf);

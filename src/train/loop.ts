@@ -166,7 +166,10 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
       state.drives.observe(ballot.metrics);
       if (chains && output?.chains) buffer?.store(chains, output.chains);
       if (output?.energies) state.curriculum?.observe(output.energies);
-      if (verdict.checkpoint) link.save(state.save());
+      if (verdict.checkpoint) {
+        after.begin("save");
+        link.save(state.save());
+      }
     } else {
       state.goBack();
     }

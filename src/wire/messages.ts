@@ -55,13 +55,24 @@ export interface BallotMessage {
 
 export type FromWorker =
   | ({ readonly kind: "hello" } & Hello)
-  | { readonly kind: "heartbeat"; readonly step: number; readonly phase: string; readonly phaseMs: number }
+  | ({ readonly kind: "heartbeat"; readonly step: number } & Doing)
   | { readonly kind: "ringBound"; readonly generation: number; readonly endpoint: string }
   | ({ readonly kind: "ready"; readonly generation: number; readonly step: number } & ChainsAccount)
   | ({ readonly kind: "ballot" } & BallotMessage)
   | { readonly kind: "leave"; readonly reason: string; readonly failed: boolean; readonly retire: boolean; readonly code: string };
 
 // ---- coordinator to worker ----
+
+/** What a worker's training thread does, as its heartbeats tell. */
+export interface Doing {
+  readonly phase: string;
+  /** Since the thread was last heard of, or since it waits. Time in which the process was stopped doesn't count. */
+  readonly phaseMs: number;
+  /** Of that, up to now: for how long the process has hardly used a processor. */
+  readonly idleMs: number;
+  /** For an answer: a turn, a sum, a verdict. */
+  readonly waits: boolean;
+}
 
 export type Restore = "fresh" | "checkpoint" | "keep" | "heal";
 export type StopOutcome = "finished" | "asked" | "failed";

@@ -42,6 +42,11 @@ export class HostSums {
     return { values, range: { arena: this.#arena, offset, bytes } };
   }
 
+  /** Whether sums are done here now. */
+  get isDirect(): boolean {
+    return this.#sums?.isDirect() === true;
+  }
+
   /** Starts a sum. @returns whether it is done here. */
   post(values: Float32Array): boolean {
     return this.#attempt((sums) => sums.post(values, { step: this.#step, bucket: this.#bucket++ }));

@@ -6,7 +6,7 @@
  */
 import { type Client, type ClientDuplexStream, status } from "@grpc/grpc-js";
 import { callBidirectional, networkError } from "../wire/client.js";
-import type { FromWorker, Hello, ToWorker } from "../wire/messages.js";
+import type { Doing, FromWorker, Hello, ToWorker } from "../wire/messages.js";
 import { coordination } from "../wire/proto.js";
 
 export interface SessionOptions {
@@ -15,8 +15,8 @@ export interface SessionOptions {
   readonly onMessage: (message: ToWorker) => void;
   /** The coordinator is gone, or has refused this worker. Not called after `leave` or `drop`. */
   readonly onLost: (reason: string, how: { readonly isRefusal: boolean }) => void;
-  /** What a heartbeat tells. */
-  readonly doing: () => { readonly step: number; readonly phase: string; readonly phaseMs: number };
+  /** What a heartbeat tells; asked once in so many milliseconds. */
+  readonly doing: (everyMs: number) => Doing & { readonly step: number };
 }
 
 /** What a coordinator answers to a worker that it will never take. */
@@ -33,7 +33,7 @@ export class Session {
     this.#call.on("data", (message: ToWorker) => {
       if (!this.#isOpen) return;
       if (message.kind === "welcome") {
-        this.#heartbeat = setInterval(() => this.send({ kind: "heartbeat", ...options.doing() }), message.heartbeatMs);
+        this.#heartbeat = setInterval(() => this.send({ kind: "heartbeat", ...options.doing(message.heartbeatMs) }), message.heartbeatMs);
       }
       options.onMessage(message);
     });

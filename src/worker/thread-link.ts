@@ -91,9 +91,17 @@ export function createThreadLink(
       end.post({ kind: "sum", id, offset: values.byteOffset, length: values.length });
     },
     finishSums() {
-      if (hostSums?.finish()) {
-        carrier = "memory";
-        return;
+      if (hostSums?.isDirect) {
+        // The link thread has no part in it, and is told, so that who waits for a peer is not taken for one that hangs.
+        end.post({ kind: "waits", waits: true });
+        try {
+          if (hostSums.finish()) {
+            carrier = "memory";
+            return;
+          }
+        } finally {
+          end.post({ kind: "waits", waits: false });
+        }
       }
       const { result } = ask(end, { kind: "finishSums" }, "sums");
       if (!result.done) throw new CollectiveInterrupted(result.reason);

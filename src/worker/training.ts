@@ -119,6 +119,9 @@ export class Training {
       case "finishSums":
         void link?.finishSums().then((result) => this.#end.reply({ kind: "sums", result }));
         break;
+      case "waits":
+        link?.waits(message.waits);
+        break;
       case "vote":
         void link?.vote(message.ballot).then((verdict) => this.#end.reply({ kind: "verdict", verdict }));
         break;

@@ -109,11 +109,13 @@ export class Turns {
     const giving = this.#releasing ?? pending;
     if (giving && !giving.isOffered && (this.#releasing || pending?.message.give)) {
       giving.isOffered = true;
+      this.#use.phase("offer");
       return { kind: "offer", what: !this.#releasing && pending?.message.give === "everything" ? "everything" : "chains" };
     }
     if (pending) return this.#generationTurn(pending);
     if (this.#saveTurn) {
       this.#saveTurn = false;
+      this.#use.phase("save");
       return { kind: "save" };
     }
     if (this.#place && this.#place.proceed !== null) return this.#stepTurn(this.#place);

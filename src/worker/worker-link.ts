@@ -20,6 +20,7 @@ import type { FromWorker, GenerationMessage, ToWorker, VerdictMessage, Welcome }
 import { coordination } from "../wire/proto.js";
 import { Change } from "./change.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
+import { Activity } from "./doing.js";
 import { Holdings } from "./holdings.js";
 import type { SumsResult } from "./messages.js";
 import { Offers } from "./offers.js";
@@ -48,6 +49,7 @@ export class WorkerLink {
   readonly #offers = new Offers();
   readonly #uploads = new Set<Promise<void>>();
   readonly #over = new AbortController();
+  readonly #activity = new Activity();
   readonly #connection: Connection;
   readonly #turns: Turns;
   #numChains = 0;
@@ -59,8 +61,6 @@ export class WorkerLink {
   #toSave: SaveOptions | null = null;
   #retiring: string | null = null;
   #stop: StopTurn | null = null;
-  #phase = "starting";
-  #phaseSinceMs: number;
   #sayStopped: () => void = () => {};
   /** Resolves when the run is over for this worker, whatever ended it. */
   readonly stopped: Promise<void> = new Promise((resolve) => {
@@ -70,7 +70,6 @@ export class WorkerLink {
   constructor(options: WorkerLinkOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
-    this.#phaseSinceMs = this.#now();
     this.#turns = new Turns({
       change: this.#change,
       holdings: this.#holdings,
@@ -86,10 +85,9 @@ export class WorkerLink {
     this.#connection = new Connection(options, {
       offers: this.#offers,
       holds: () => this.#holdings.describe(),
-      doing: () => ({
+      doing: (everyMs) => ({
         step: this.#turns.computing?.step ?? this.#turns.place?.message.step ?? 0,
-        phase: this.#phase,
-        phaseMs: this.#now() - this.#phaseSinceMs,
+        ...this.#activity.describe(everyMs),
       }),
       isOver: () => this.#stop !== null,
       isRetiring: () => this.#retiring !== null,
@@ -103,7 +101,11 @@ export class WorkerLink {
   // ---- what the training thread asks ----
 
   /** Resolves when a coordinator has taken this worker in; null when none ever will. */
-  async welcome(): Promise<{ readonly welcome: Welcome; readonly client: Client } | null> {
+  welcome(): Promise<{ readonly welcome: Welcome; readonly client: Client } | null> {
+    return this.#activity.waitsFor(this.#welcomed());
+  }
+
+  async #welcomed(): Promise<{ readonly welcome: Welcome; readonly client: Client } | null> {
     for (;;) {
       const { welcome, client } = this.#connection;
       if (this.#stop) return null;
@@ -113,7 +115,7 @@ export class WorkerLink {
   }
 
   next(): Promise<Turn> {
-    return this.#turns.next();
+    return this.#activity.waitsFor(this.#turns.next());
   }
 
   /** The present generation's part in the host's shared memory, for the training thread. */
@@ -135,18 +137,23 @@ export class WorkerLink {
   }
 
   startSum(values: Float32Array): void {
+    this.#activity.heard();
     if (this.#turns.isCurrent) this.#turns.place?.sums.start(values);
   }
 
   async finishSums(): Promise<SumsResult> {
     const { place } = this.#turns;
     if (!place || !this.#turns.isCurrent) return { done: false, reason: "the generation is over" };
-    const result = await place.sums.finish();
+    const result = await this.#activity.waitsFor(place.sums.finish());
     return this.#turns.isCurrent ? result : { done: false, reason: "the generation is over" };
   }
 
   /** Waits for the verdict, over a lost session too: only a generation, a verdict or a stop ends it. */
-  async vote(ballot: Ballot): Promise<Verdict> {
+  vote(ballot: Ballot): Promise<Verdict> {
+    return this.#activity.waitsFor(this.#vote(ballot));
+  }
+
+  async #vote(ballot: Ballot): Promise<Verdict> {
     const { computing } = this.#turns;
     if (computing && this.#turns.isCurrent) {
       this.#verdict = null;
@@ -176,10 +183,14 @@ export class WorkerLink {
     void upload.then(() => this.#uploads.delete(upload));
   }
 
+  /** The training thread waits for its peers without this one, or goes on. */
+  waits(waits: boolean): void {
+    if (waits) this.#activity.waits();
+    else this.#activity.goesOn();
+  }
+
   phase(name: string): void {
-    if (name === this.#phase) return;
-    this.#phase = name;
-    this.#phaseSinceMs = this.#now();
+    this.#activity.phase(name);
   }
 
   // ---- its life ----

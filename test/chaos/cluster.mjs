@@ -3,7 +3,7 @@
  * a process that ends before the run does is started again. What happened is read from the run's own journal.
  */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
@@ -27,9 +27,9 @@ export const TIMEOUTS = {
 };
 
 export class Cluster {
-  /** @param {{experiment: string, run: string, engine: string, minWorkers?: number, restarts?: boolean}} options */
+  /** @param {{experiment: string, run: string, engine: string, minWorkers?: number, slices?: "equal" | "measured", restarts?: boolean}} options */
   constructor(options) {
-    this.options = { minWorkers: 1, restarts: true, ...options };
+    this.options = { minWorkers: 1, slices: "equal", restarts: true, ...options };
     this.leader = null;
     this.workers = new Map();
     this.proxies = new Map();
@@ -45,17 +45,32 @@ export class Cluster {
   #resolve = () => {};
 
   startLeader({ workers, killAt = [] }) {
-    const { experiment, run, minWorkers } = this.options;
-    const words = { experiment, run, workers, minWorkers, timeouts: TIMEOUTS, killAt };
+    const { experiment, run, minWorkers, slices } = this.options;
+    const words = { experiment, run, workers, minWorkers, slices, timeouts: TIMEOUTS, killAt };
     const child = this.#spawn("leader.mjs", words);
     this.leader = child;
     child.once("close", (code, signal) => {
-      this.exits.push({ who: "leader", code, signal });
-      if (this.leader === child) this.leader = null;
+      this.exits.push({ who: "leader", code, signal, words: child.words });
+      if (this.leader !== child) return; // replaced while it was away
+      this.leader = null;
       const isTerminated = code === 143 && this.options.restartAfterTerm;
       if ((signal === "SIGKILL" || isTerminated) && this.options.restarts && !this.isOver) this.startLeader({ workers });
       else this.#end(code);
     });
+  }
+
+  /** Stops the leader, lets another take its place, and wakes the first when the other has committed: two coordinators of one run. */
+  async replaceLeaderAsleep({ workers }) {
+    const asleep = this.leader;
+    this.note({ fault: "coordinator suspended and replaced", atMs: Date.now() });
+    asleep.kill("SIGSTOP");
+    rmSync(join(this.options.run, "coordinator.json"), { force: true }); // as the error for a second leader says
+    const before = lastGeneration(this.lines());
+    this.startLeader({ workers });
+    await this.until((lines) => lines.some((line) => line.event === "commit" && line.generation > before), "a commit of the successor");
+    const ended = new Promise((done) => asleep.once("close", done));
+    asleep.kill("SIGCONT");
+    return ended;
   }
 
   async startWorker(id, faults = []) {
@@ -171,12 +186,22 @@ function lastGeneration(lines) {
   return lines.findLast((line) => line.event === "generation")?.generation ?? 0;
 }
 
-/** From each fault to the first commit of a later generation. Faults that needed none, or whose successor came first, count nothing. */
+/** Faults that struck within so many ms are one blow: what follows is the recovery from all of them. */
+const ONE_BLOW_MS = 1_000;
+
+/**
+ * From each fault to the first commit of the generation that it led to: the next one to begin, unless another fault came between.
+ * A fault that led to none (a pause that was short enough) counts nothing.
+ */
 export function recoveryTimes(faults, lines) {
-  const commits = lines.filter((line) => line.event === "commit").map(({ generation, time }) => ({ generation, atMs: Date.parse(time) }));
-  return faults.flatMap(({ fault, atMs, generation }) => {
-    const next = commits.find((commit) => commit.atMs > atMs && commit.generation > generation);
-    return next ? [{ fault, ms: next.atMs - atMs }] : [];
+  const at = (line) => Date.parse(line.time);
+  const generations = lines.filter((line) => line.event === "generation");
+  return faults.flatMap((fault) => {
+    const next = generations.find((line) => at(line) >= fault.atMs && line.generation > fault.generation);
+    if (!next) return [];
+    const isAnothers = faults.some(({ atMs }) => atMs > fault.atMs + ONE_BLOW_MS && atMs <= at(next));
+    const commit = lines.find((line) => line.event === "commit" && line.generation >= next.generation && at(line) >= at(next));
+    return isAnothers || !commit ? [] : [{ ...fault, ms: at(commit) - fault.atMs, why: next.reason }];
   });
 }
 

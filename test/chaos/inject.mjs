@@ -22,7 +22,7 @@ function decodeFault(code) {
 }
 
 /**
- * @param {{faults: readonly {step: number, phase: string, kind: string}[], cell: SharedArrayBuffer}} plan
+ * @param {{faults: readonly {step: number, phase: string, kind: string, ms?: number}[], cell: SharedArrayBuffer}} plan
  * @returns {(link: import("../../dist/src/train/link.js").Link) => import("../../dist/src/train/link.js").Link}
  */
 export function injecting({ faults, cell }) {
@@ -36,7 +36,9 @@ export function injecting({ faults, cell }) {
       act(decodeFault(code).kind, { step, phase });
     }
     const at = left.findIndex((fault) => fault.phase === phase && (fault.step === undefined || fault.step === step));
-    if (at >= 0) act(left.splice(at, 1)[0].kind, { step, phase });
+    if (at < 0) return;
+    const { kind, ms } = left.splice(at, 1)[0];
+    act(kind, { step, phase }, ms);
   };
   return (link) => ({
     ...link,
@@ -62,12 +64,13 @@ export function injecting({ faults, cell }) {
   });
 }
 
-function act(kind, where) {
+/** @param ms how long a slow one takes */
+function act(kind, where, ms = SLOW_MS) {
   writeSync(1, `${JSON.stringify({ fault: kind, ...where, atMs: Date.now() })}\n`);
   if (kind === "kill") process.kill(process.pid, "SIGKILL");
   else if (kind === "stop") process.kill(process.pid, "SIGSTOP");
   else if (kind === "exit") process.exit(9);
   else if (kind === "hang") Atomics.wait(asleep, 0, 0);
-  else if (kind === "slow") Atomics.wait(asleep, 0, 0, SLOW_MS);
+  else if (kind === "slow") Atomics.wait(asleep, 0, 0, ms);
   else throw new Error(`injected at step ${where.step}, ${where.phase}`);
 }

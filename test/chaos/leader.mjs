@@ -10,7 +10,7 @@ import { enterRunFolder } from "../../dist/src/cli/train/run-folder.js";
 import { loadConfig } from "../../dist/src/config/load.js";
 import { exitCodeOf } from "../../dist/src/util/error.js";
 
-const { experiment, run, workers, minWorkers, timeouts, killAt } = JSON.parse(process.argv[2]);
+const { experiment, run, workers, minWorkers, slices, timeouts, killAt } = JSON.parse(process.argv[2]);
 const { config } = loadConfig({ source: experiment, overrides: [] });
 /** @type {{event: string, when: "before" | "after", count: number}[]} */
 const kills = [...killAt];
@@ -38,7 +38,7 @@ try {
     runFolder: run,
     workers,
     minWorkers,
-    slices: "equal",
+    slices,
     listen: "127.0.0.1:0",
     timeouts,
     resume: entrance.kind === "continue",

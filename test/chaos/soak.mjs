@@ -107,15 +107,16 @@ try {
     ["workers' faults", ({ fault }) => !fault.includes("coordinator")],
     ["the coordinator's (with the start of its successor)", ({ fault }) => fault.includes("coordinator")],
   ]) {
-    const ms = times
-      .filter(isOne)
-      .map((time) => time.ms)
-      .sort((a, b) => a - b);
+    const found = times.filter(isOne).sort((a, b) => b.ms - a.ms);
+    const ms = found.map((time) => time.ms).reverse();
     const quantile = (share) => ms[Math.min(ms.length - 1, Math.floor(share * ms.length))];
     if (ms.length > 0)
       process.stdout.write(
         `recovery from ${what}, to the next commit of a new generation: p50 ${quantile(0.5)} ms, p99 ${quantile(0.99)} ms (${ms.length})\n`,
       );
+    for (const { fault, phase, ms: took, why } of found.slice(0, 3)) {
+      process.stdout.write(`    ${took} ms  ${fault}${phase === undefined ? "" : ` in ${phase}`}: ${why}\n`);
+    }
   }
   process.stdout.write(`largest difference of the loss from the undisturbed run's: ${worst.toExponential(1)} relative\n`);
   for (const text of wrong.slice(0, 20)) process.stdout.write(`WRONG ${text}\n`);

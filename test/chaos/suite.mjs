@@ -20,8 +20,11 @@ const { values } = parseArgs({
 const EPOCHS = 2;
 const AT = STEPS_PER_EPOCH - 3;
 
+/** So that a newcomer's process is up before the run is over. */
+const SLOWED = Array.from({ length: 8 }, (_, i) => ({ step: 4 + i, phase: "gradient", kind: "slow" }));
+
 /** @typedef {{name: string, experiment?: "robust" | "joint", workers?: number, faults?: Record<string, object[]>, killAt?: object[],
- *    during?: (cluster: Cluster) => Promise<void>, check?: (lines: object[], cluster: Cluster) => string[]}} Scenario */
+ *    slices?: "measured", during?: (cluster: Cluster) => Promise<void>, check?: (lines: object[], cluster: Cluster) => string[]}} Scenario */
 
 const saidBy = (lines, event) => lines.filter((line) => line.event === event);
 
@@ -54,11 +57,7 @@ const scenarios = [
   { name: "killed while its generation forms", faults: { w2: [{ phase: "generation", kind: "kill" }] } },
   {
     name: "killed while it gives its state to a newcomer",
-    // The others are slowed, so that the newcomer's process is up before the run is over.
-    faults: {
-      w0: [{ phase: "offer", kind: "kill" }],
-      w1: Array.from({ length: 8 }, (_, i) => ({ step: 4 + i, phase: "gradient", kind: "slow" })),
-    },
+    faults: { w0: [{ phase: "offer", kind: "kill" }], w1: SLOWED },
     during: async (cluster) => {
       await cluster.untilStep(2);
       await cluster.startWorker("w3");
@@ -93,6 +92,32 @@ const scenarios = [
     during: async (cluster) => {
       await cluster.untilStep(AT);
       await cluster.strike({ kind: "suspend", who: "leader", ms: 5_000 });
+    },
+  },
+  {
+    name: "two coordinators: one suspended, replaced, and woken (split brain)",
+    experiment: "joint",
+    during: async (cluster) => {
+      await cluster.untilStep(AT - 4);
+      await cluster.replaceLeaderAsleep({ workers: 3 });
+    },
+    check: (lines, cluster) => {
+      const [woken] = cluster.exits.filter(({ who }) => who === "leader");
+      const isFenced = woken?.code === 1 && /another process writes to|leads this run now/.test(woken.words);
+      return [
+        ...(isFenced ? [] : [`the woken one was not fenced: ${JSON.stringify(woken)}`]),
+        ...(saidBy(lines, "start").length === 2 ? [] : ["there were not two coordinators"]),
+        ...(saidBy(lines, "end").length === 1 ? [] : ["the woken one wrote to the journal"]),
+      ];
+    },
+  },
+  {
+    name: "slices cut anew by measured speed: one of three is slow in every step",
+    slices: "measured",
+    faults: { w1: Array.from({ length: EPOCHS * STEPS_PER_EPOCH }, (_, step) => ({ step, phase: "gradient", kind: "slow", ms: 60 })) },
+    check: (lines) => {
+      const cut = saidBy(lines, "generation").find(({ reason }) => /slices are cut anew by measured speed/.test(reason));
+      return cut?.restore === "keep" ? [] : ["the slices were not cut anew"];
     },
   },
   {
@@ -141,6 +166,7 @@ const scenarios = [
   {
     name: "a worker joins and heals from a peer, no checkpoint read",
     experiment: "joint",
+    faults: { w1: SLOWED },
     during: async (cluster) => {
       await cluster.untilStep(2);
       await cluster.startWorker("w3");
@@ -216,8 +242,12 @@ if (numFailed > 0) process.stdout.write(`${numFailed} failed\n`);
 process.exit(numFailed === 0 ? 0 : 1);
 
 /** @returns what was wrong */
-async function play({ workers = 3, faults = {}, killAt = [], during, check }, { experiment, numSteps, planOptions, reference }, run) {
-  const cluster = new Cluster({ experiment, run, engine: values.engine });
+async function play(
+  { workers = 3, faults = {}, killAt = [], slices = "equal", during, check },
+  { experiment, numSteps, planOptions, reference },
+  run,
+) {
+  const cluster = new Cluster({ experiment, run, engine: values.engine, slices });
   try {
     cluster.startLeader({ workers, killAt });
     for (let i = 0; i < workers; i++) await cluster.startWorker(`w${i}`, faults[`w${i}`]);

@@ -36,4 +36,50 @@ describe("retention", () => {
       { step: 900, reason: "step 900 is older than the last 2 checkpoints" },
     ]);
   });
+
+  it("keeps the best few besides, by their score, and says so of the others", () => {
+    const scored = [0.9, 0.2, 0.5, 0.2, 0.7].map((score, i): RetainedEntry => ({ step: i, sequence: i, condition: "whole", score }));
+    const options = { keepLast: 1, provedGood: 4 };
+    expect(retention(scored, { ...options, keepBest: { count: 1, higherIsBetter: false } })).toEqual(
+      [0, 1, 2].map((step) => ({ step, reason: `step ${step} is older than the last 1 checkpoints, and not among the best 1` })),
+    );
+    const highest = retention(scored, { ...options, keepBest: { count: 2, higherIsBetter: true } });
+    expect(highest.map(({ step }) => step)).toEqual([1, 2, 3]);
+  });
+
+  it("never deletes one of the best, and keeps no more than the last, the best and the one proved good", () => {
+    const scored = fc
+      .array(
+        fc.record({
+          condition: fc.constantFrom("whole" as const, "torn" as const),
+          score: fc.option(fc.float({ noNaN: true }), { nil: undefined }),
+        }),
+        {
+          minLength: 1,
+          maxLength: 12,
+        },
+      )
+      .map((entries) => entries.map((entry, i): RetainedEntry => ({ ...entry, step: 10 * i, sequence: i })));
+    fc.assert(
+      fc.property(
+        scored,
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.boolean(),
+        (entries, keepLast, count, higherIsBetter) => {
+          const provedGood = (entries.at(-1) as RetainedEntry).step;
+          const deleted = new Set(
+            retention(entries, { keepLast, provedGood, keepBest: { count, higherIsBetter } }).map(({ step }) => step),
+          );
+          const kept = entries.filter(({ step }) => !deleted.has(step));
+          const rated = entries.filter(({ condition, score }) => condition === "whole" && score !== undefined);
+          const lost = rated.filter(({ step }) => deleted.has(step)).map(({ score }) => score as number);
+          const best = rated.map(({ score }) => score as number).sort((a, b) => (higherIsBetter ? b - a : a - b));
+          for (const score of lost)
+            expect(higherIsBetter ? score <= (best[count - 1] as number) : score >= (best[count - 1] as number)).toBe(true);
+          expect(kept.length).toBeLessThanOrEqual(keepLast + count + 1);
+        },
+      ),
+    );
+  });
 });

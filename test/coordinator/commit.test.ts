@@ -22,8 +22,6 @@ function state(ballots: (BallotMessage | null)[], over: Partial<CommitState> = {
     numSteps: 100,
     stopAsked: null,
     checkpointAsked: false,
-    engineFaults: 0,
-    canSpareOne: true,
     ...over,
   };
 }
@@ -39,12 +37,9 @@ describe("the verdict on a step", () => {
     expect(decideCommit(state(both), options)).toEqual([{ kind: "commit", checkpoint: false, next: "goOn" }, "all 2 voted for it"]);
   });
 
-  test("goes on without a worker whose engine broke, and fails when the same step breaks another's", () => {
+  test("names the rank whose engine broke, without waiting for the others", () => {
     const broken = ballot([], { ok: false, fault: "engine", reason: "out of memory" });
-    expect(decideCommit(state([ballot([7, 3]), broken]), options)).toEqual([{ kind: "evict", rank: 1 }, "rank 1, step 4: out of memory"]);
-    const again = [{ kind: "fail", code: "ENGINE" }, "rank 0, step 4: out of memory, and on another worker before"];
-    expect(decideCommit(state([broken], { engineFaults: 1 }), options)).toEqual(again);
-    expect(decideCommit(state([broken], { canSpareOne: false }), options)[0]).toEqual({ kind: "fail", code: "ENGINE" });
+    expect(decideCommit(state([null, broken]), options)).toEqual([{ kind: "broken", rank: 1 }, "rank 1, step 4: out of memory"]);
   });
 
   test("saves where a checkpoint is due", () => {
@@ -65,15 +60,10 @@ describe("the verdict on a step", () => {
     expect(decideCommit(state([null, lost], { retriesSoFar: 2 }), options)[0]).toEqual({ kind: "fail", code: "NETWORK" });
   });
 
-  test.each([
-    ["non-finite", "DIVERGED"],
-    ["engine", "ENGINE"],
-  ] as const)("a %s fault stops the run and names rank and step", (fault, code) => {
-    const broken = ballot([9, 1], { ok: false, fault, reason: "loss is NaN" });
-    expect(decideCommit(state([ballot([7, 3]), broken], { canSpareOne: false }), options)).toEqual([
-      { kind: "fail", code },
-      "rank 1, step 4: loss is NaN",
-    ]);
+  test("a number that is not finite stops the run and names rank and step", () => {
+    const broken = ballot([9, 1], { ok: false, fault: "non-finite", reason: "loss is NaN" });
+    const expected = [{ kind: "fail", code: "DIVERGED" }, "rank 1, step 4: loss is NaN"];
+    expect(decideCommit(state([ballot([7, 3]), broken]), options)).toEqual(expected);
   });
 
   test("parameters that differ stop the run with both values", () => {

@@ -1,48 +1,11 @@
-/** Hangs, speeds, the spacing of checkpoints, the run's lineage and a returning worker's hello: pure decisions and their laws. */
+/** Speeds, the spacing of checkpoints, the run's lineage and a returning worker's hello: pure decisions and their laws. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decideHang, type WatchedWorker } from "../../src/coordinator/hang.js";
 import { Lineage } from "../../src/coordinator/lineage.js";
 import { recognise } from "../../src/coordinator/returning.js";
 import { daly, optimalIntervalMs } from "../../src/coordinator/schedule.js";
 import { Speeds } from "../../src/coordinator/speeds.js";
 import type { Hello } from "../../src/wire/messages.js";
-
-describe("hangs", () => {
-  const options = { factor: 10, floorMs: 2_000, firstMs: 60_000 };
-  const worker = (rank: number, phase: string, phaseSinceMs: number, longestStepMs = 500): WatchedWorker => ({
-    workerId: `w${rank}`,
-    incarnation: `i${rank}`,
-    rank,
-    phase,
-    phaseSinceMs,
-    longestStepMs,
-  });
-
-  test("the budget is a multiple of the longest step, and those who wait are not accused", () => {
-    const workers = [worker(0, "reduce", 0), worker(1, "gradient", 0)];
-    expect(decideHang(5_000, { workers, stageSinceMs: 0, ready: null }, options)[0]).toEqual({ kind: "none" });
-    expect(decideHang(5_001, { workers, stageSinceMs: 0, ready: null }, options)).toEqual([
-      { kind: "evict", incarnation: "i1" },
-      "rank 1 (w1) hangs in 'gradient' for 5.0 s; its longest step took 0.5 s",
-    ]);
-  });
-
-  test("the first step of a generation may take long", () => {
-    const workers = [worker(0, "attack", 0, 0)];
-    expect(decideHang(60_000, { workers, stageSinceMs: 0, ready: null }, options)[0]).toEqual({ kind: "none" });
-    expect(decideHang(60_001, { workers, stageSinceMs: 0, ready: null }, options)[0]).toEqual({ kind: "evict", incarnation: "i0" });
-  });
-
-  test("where everyone waits for the others the step comes again; while a generation forms, who is not ready is let go", () => {
-    const workers = [worker(0, "reduce", 0), worker(1, "vote", 0)];
-    expect(decideHang(6_000, { workers, stageSinceMs: 0, ready: null }, options)).toEqual([
-      { kind: "retry" },
-      "the step has been going on for 6.0 s and everyone waits: w0 in 'reduce', w1 in 'vote'",
-    ]);
-    expect(decideHang(61_000, { workers, stageSinceMs: 0, ready: new Set([0]) }, options)[0]).toEqual({ kind: "evict", incarnation: "i1" });
-  });
-});
 
 describe("speeds", () => {
   /** Steps of workers that take so many ms a sample. */
@@ -165,7 +128,7 @@ describe("a returning worker", () => {
     workerId: "a",
     incarnation: "a1",
     engine: "",
-    protocol: 2,
+    protocol: 3,
     peerEndpoint: "",
     holdsGeneration: 3,
     holdsStep: 5,

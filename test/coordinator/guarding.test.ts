@@ -40,10 +40,10 @@ function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms 
       maxWorkers: 2,
       joinTimeoutMs: 1_000,
       rejoinTimeoutMs: 1_000,
-      heartbeatTimeoutMs: 5_000,
+      silence: { floorMs: 5_000, ceilingMs: 5_000 },
     },
     commit: { maxRetries: 3 },
-    hang: { factor: 10, floorMs: 20_000, firstMs: 60_000 },
+    hang: { idle: { factor: 10, floorMs: 20_000 }, busy: { factor: 10, floorMs: 40_000 }, firstMs: 60_000 },
     checkpoints: { everySteps: 3, priorMtbfMs: 1e9 },
     slices: "equal",
     returnTimeoutMs: 0,
@@ -97,6 +97,9 @@ describe("a guarded run", () => {
     const generations = journal.lines.filter((line) => line.event === "generation");
     expect(generations[1]).toMatchObject({ step: 9, workers: ["a", "b"], restore: "checkpoint" });
     expect(generations[1]?.reason).toMatch(/saturated pixels.* 0\.9, over the limit of 0\.6.*learning rate x 0\.5, Langevin steps x 2/);
+    expect(generations[1]?.reason).toMatch(
+      /everyone loads the checkpoint of step 9; the steps from 9 to 12 are taken back, since their result was computed before the change$/,
+    );
     expect(journal.lines).toContainEqual(expect.objectContaining({ event: "checkpointDeleted", step: 12 }));
     expect(auditJournal(journal.lines)).toMatchObject({ faults: [], numTakenBack: 4 });
     for (const worker of swarm) {

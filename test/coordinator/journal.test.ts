@@ -74,6 +74,20 @@ describe("the journal", () => {
     }
   });
 
+  test("a process that was away while another one wrote is fenced, and leaves no line", async () => {
+    const away = openJournal(folder, now);
+    away.append(commit(1, 0));
+    const successor = openJournal(folder, now);
+    successor.append(commit(1, 0));
+    expect(() => away.check?.()).toThrow(/another process writes to .*journal\.jsonl/);
+    expect(() => away.append(commit(1, 0))).toThrow(expect.objectContaining({ code: "FENCED" }));
+    successor.check?.();
+    successor.append(commit(1, 0));
+    away.close();
+    successor.close();
+    expect((await readJournal(folder)).lines).toHaveLength(3);
+  });
+
   test("none is an empty one; what is no entry is named by line", async () => {
     expect(await readJournal(folder)).toEqual({ lines: [], numTorn: 0 });
     await writeFile(join(folder, "journal.jsonl"), '{"event":"of a later version"}\n[1]\n');

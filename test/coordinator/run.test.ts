@@ -7,14 +7,36 @@ import { describe, expect, test } from "vitest";
 import { type CheckpointStore, createMemoryCheckpointStore } from "../../src/checkpoint/store.js";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import type { Outcome, RunEvent } from "../../src/coordinator/events.js";
-import { createMemoryJournal, type JournalLine } from "../../src/coordinator/journal.js";
+import { createMemoryJournal, type JournalEntry, type JournalLine } from "../../src/coordinator/journal.js";
 import { Run } from "../../src/coordinator/run.js";
 import { historyOf } from "../../src/coordinator/standing.js";
 import { createPlan } from "../../src/data/plan.js";
+import { IsoergError } from "../../src/util/error.js";
 import { fromWords, SwarmWorker, trained, UNTRAINED } from "../kit/swarm.js";
 
 const plan = createPlan({ numSamples: 17, shuffleBlock: 4, batchSize: 5, seed: 1n }); // 4 steps an epoch, the last one short
 const NUM_STEPS = 9;
+
+/** A journal that another process may take over. */
+function createFencedJournal() {
+  const { lines, append, close } = createMemoryJournal();
+  let fence: IsoergError | null = null;
+  const check = (): void => {
+    if (fence) throw fence;
+  };
+  return {
+    lines,
+    check,
+    append: (entry: JournalEntry): void => {
+      check();
+      append(entry);
+    },
+    close,
+    fence: (reason: string): void => {
+      fence = new IsoergError("FENCED", reason);
+    },
+  };
+}
 
 interface SetUp {
   readonly workers?: number;
@@ -31,7 +53,7 @@ interface SetUp {
 function setUp(options: SetUp = {}) {
   const { workers = 2, minWorkers = 1, rejoinTimeoutMs = 1_000, everySteps = 3, lines = [], swarm = [] } = options;
   const { maxWorkers = Number.POSITIVE_INFINITY, store = createMemoryCheckpointStore({ keepLast: 100 }) } = options;
-  const journal = createMemoryJournal();
+  const journal = createFencedJournal();
   const clock = { nowMs: 0 };
   const events: RunEvent[] = [];
   const history = historyOf(lines);
@@ -42,9 +64,16 @@ function setUp(options: SetUp = {}) {
     plan,
     numSteps: NUM_STEPS,
     numChains: 6,
-    membership: { expectedWorkers: workers, minWorkers, maxWorkers, joinTimeoutMs: 1_000, rejoinTimeoutMs, heartbeatTimeoutMs: 5_000 },
+    membership: {
+      expectedWorkers: workers,
+      minWorkers,
+      maxWorkers,
+      joinTimeoutMs: 1_000,
+      rejoinTimeoutMs,
+      silence: { floorMs: 5_000, ceilingMs: 5_000 },
+    },
     commit: { maxRetries: 3 },
-    hang: { factor: 10, floorMs: 20_000, firstMs: 60_000 },
+    hang: { idle: { factor: 10, floorMs: 20_000 }, busy: { factor: 10, floorMs: 40_000 }, firstMs: 60_000 },
     checkpoints: { everySteps, priorMtbfMs: 1e9 },
     slices: "equal",
     returnTimeoutMs: lines.length > 0 ? 500 : 0,
@@ -164,7 +193,7 @@ describe("a run", () => {
     for (let i = 0; i < 6; i++) {
       clock.nowMs += 1_000;
       run.tick();
-      if (i < 5) run.receive(a.incarnation, { kind: "heartbeat", step: 2, phase: "attack", phaseMs: 0 });
+      if (i < 5) run.receive(a.incarnation, { kind: "heartbeat", step: 2, phase: "attack", phaseMs: 0, idleMs: 0, waits: false });
     }
     expect(b.isConnected).toBe(false);
     expect(run.status().members.map(({ workerId }) => workerId)).toEqual(["a"]);
@@ -206,6 +235,42 @@ describe("a run", () => {
       /step [23]: parameters differ between workers: checksum [0-9a-f]{16} on rank 0, [0-9a-f]{16} on rank 1/,
     );
     for (const worker of swarm) expect(worker.stop).toMatchObject({ outcome: "failed" });
+  });
+
+  test("the best checkpoint outlives the last ones", async () => {
+    const store = createMemoryCheckpointStore({ keepLast: 1, keepBest: { count: 1, by: "loss", higherIsBetter: false } });
+    const { join, drain, outcome } = setUp({ workers: 1, everySteps: 2, store });
+    join("a").metrics = (step) => ({ loss: step === 3 ? 0.1 : 1 + step });
+    await drain();
+    expect(outcome()?.kind).toBe("finished");
+    expect((await store.list()).map(({ step }) => step)).toEqual([4, NUM_STEPS]); // step 3 is the last one in it
+    expect((await store.load("latest")).step).toBe(NUM_STEPS);
+  });
+
+  test("an exception lets its worker go; two at one step, on two workers, are no reason to end", async () => {
+    const { journal, swarm, join, drain, outcome } = setUp({ workers: 4 });
+    for (const name of ["a", "b", "c", "d"]) join(name);
+    for (const at of [1, 2]) (swarm[at] as SwarmWorker).breaks = (step) => step === 4;
+    await drain();
+    expect(outcome()?.kind).toBe("finished");
+    expect(auditJournal(journal.lines).faults).toEqual([]);
+    const leaves = journal.lines.filter((line) => line.event === "leave").slice(0, 2);
+    expect(leaves.map(({ reason }) => reason)).toEqual(["rank 1, step 4: asked for by the test", "rank 1, step 4: asked for by the test"]);
+    for (const at of [1, 2]) expect(swarm[at]?.stop).toMatchObject({ code: "EVICTED" });
+    for (const at of [0, 3]) expect(swarm[at]?.parameters).toBe(reference(NUM_STEPS));
+  });
+
+  test("a sample that breaks every worker ends it after three, and is named", async () => {
+    const { journal, swarm, join, drain, outcome } = setUp({ workers: 4 });
+    const poison = plan.batchOf(2).ids[2] as number;
+    for (const name of ["a", "b", "c", "d"]) join(name).breaks = (_, ids) => ids.includes(poison);
+    await drain();
+    expect(outcome()).toMatchObject({ kind: "failed", code: "ENGINE", step: 2 });
+    expect(outcome()?.reason).toMatch(
+      new RegExp(`the same error came in 3 attempts at step 2, each time where positions .*samples .*\\b${poison}\\b`),
+    );
+    expect(swarm.filter(({ stop }) => stop?.code === "EVICTED")).toHaveLength(2);
+    expect(auditJournal(journal.lines)).toMatchObject({ faults: [], numTakenBack: 0 });
   });
 
   test("numbers that are not finite stop it with rank and step", async () => {
@@ -281,6 +346,20 @@ describe("a coordinator that comes back", () => {
   test("when only one was told and the journal lost it: the other heals from it", () =>
     killedWhen((a, b) => a.held?.step === 5 && b.held?.step === 4, { lostCommits: 1 }));
 
+  test("one that was away and replaced is fenced by the journal: it commits nothing, and its workers hear no word of it", async () => {
+    const { run, journal, store, swarm, join, drain, outcome } = setUp({ workers: 2, everySteps: 100 });
+    const [a, b] = [join("a"), join("b")];
+    await drain(() => run.status().step === 4 && a.pending !== null);
+    journal.fence("another process writes to the journal");
+    const numLines = journal.lines.length;
+    await drain();
+    expect(outcome()).toMatchObject({ kind: "failed", code: "FENCED", step: 4 });
+    expect(journal.lines).toHaveLength(numLines);
+    for (const worker of [a, b]) expect(worker).toMatchObject({ stop: null, isConnected: false, held: { step: 4 } });
+    run.abort("twice"); // nor is anything said later
+    expect([swarm.every(({ stop }) => stop === null), (await store.list()).length]).toEqual([true, 0]);
+  });
+
   test("a worker that was replaced meanwhile is fenced, before and after", async () => {
     const succession = setUpSuccession(2);
     const first = succession.now().join("a");
@@ -336,7 +415,7 @@ describe("a worker that hangs", () => {
     const [a, b] = [join("a"), join("b")];
     await drain(() => run.status().step === 4 && a.pending !== null && b.pending === null);
     const beat = (worker: SwarmWorker, phase: string, phaseMs: number): void =>
-      run.receive(worker.incarnation, { kind: "heartbeat", step: 4, phase, phaseMs });
+      run.receive(worker.incarnation, { kind: "heartbeat", step: 4, phase, phaseMs, idleMs: phaseMs, waits: phase === "vote" });
     for (let i = 1; i <= 25; i++) {
       clock.nowMs += 1_000;
       beat(a, "vote", 1000 * i);
@@ -415,7 +494,8 @@ describe("a run under faults", () => {
           if (now().run.status().generation === 0)
             while (swarm.filter(({ isAlive }) => isAlive).length < workers) now().join(`w${numJoined++}`);
           now().clock.nowMs += 600; // those of the last generation are not waited for any longer
-          for (const worker of swarm) now().run.receive(worker.incarnation, { kind: "heartbeat", step: 0, phase: "idle", phaseMs: 0 });
+          for (const worker of swarm)
+            now().run.receive(worker.incarnation, { kind: "heartbeat", step: 0, phase: "idle", phaseMs: 0, idleMs: 0, waits: true });
           now().run.tick();
           await now().drain();
         }

@@ -59,6 +59,8 @@ export class SwarmWorker {
   readonly commits: Committed[] = [];
   /** Next ballot says this instead of the truth. */
   fault: "collective" | "non-finite" | "checksum" | "engine" | null = null;
+  /** Whether it breaks at a step, on these samples. */
+  breaks: (step: number, ids: Uint32Array) => boolean = () => false;
   stop: Extract<ToWorker, { kind: "stop" }> | null = null;
   #generation: GenerationMessage | null = null;
   #options: SwarmOptions;
@@ -159,6 +161,8 @@ export class SwarmWorker {
         if (message.generation !== mine?.generation) break;
         const { ids } = plan.batchOf(message.step);
         const { from, to } = slice(ids.length, mine.rank, mine.sliceWeights);
+        const own = ids.subarray(from, to);
+        if (this.breaks(message.step, own)) this.fault = "engine";
         const broken = this.fault === "checksum" ? null : this.fault;
         const { generation } = mine;
         if (broken === null) this.pending = { generation, step: message.step, checksum: this.parameters };
@@ -172,7 +176,7 @@ export class SwarmWorker {
           checksum: this.fault === "checksum" ? this.parameters + 1n : this.parameters,
           metrics: broken === null ? this.metrics(message.step, mine.adjustment.salt) : {},
           phasesMs: { gradient: 1 },
-          sampleIds: [...ids.subarray(from, to)],
+          sampleIds: [...own],
         });
         this.fault = null;
         break;

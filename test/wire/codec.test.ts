@@ -17,7 +17,7 @@ const fromWorker: FromWorker[] = [
     pendingStep: 0,
     commits: [{ generation: 3, step: 2 ** 33, checksum: 2n ** 64n - 1n }],
   },
-  { kind: "heartbeat", step: 2 ** 40, phase: "attack", phaseMs: 12.5 },
+  { kind: "heartbeat", step: 2 ** 40, phase: "attack", phaseMs: 12.5, idleMs: 8.25, waits: true },
   { kind: "ringBound", generation: 3, endpoint: "tcp://127.0.0.1:9" },
   { kind: "ready", generation: 3, step: 0, chainsKept: 4, chainsMoved: 3, chainsRestored: 2, chainsAnew: 1 },
   {
