@@ -72,7 +72,7 @@ const [NUM_PROBES, FEWEST_SUMS, MOST_SUMS] = [3, 3, 2000];
 
 /** @throws IsoergError ENGINE when a program fails or sums wrongly. */
 export async function benchAllReduce(options: AllReduceBenchOptions = {}): Promise<AllReduceBench> {
-  const { worldSizes = ALL_REDUCE_WORLD_SIZES, sizesBytes = ALL_REDUCE_SIZES_BYTES, rounds = 2 } = options;
+  const { worldSizes = ALL_REDUCE_WORLD_SIZES, sizesBytes = ALL_REDUCE_SIZES_BYTES, rounds = 1 } = options;
   const { peers, missing } = await findPeers(options);
   const programs = [...ourPrograms(options.curve ?? false), ...peers];
   const results: AllReduceResult[] = [];

@@ -28,7 +28,7 @@ export function allReduceCommand(): Command {
   return new Command("allreduce")
     .description("Time sums of vectors over processes, for sizes from bytes to tens of megabytes.")
     .option("--ranks <list>", "numbers of processes, with commas between", parseRanks, ALL_REDUCE_WORLD_SIZES)
-    .option("--rounds <n>", "rings opened of each program, in turn", parseCount, 2)
+    .option("--rounds <n>", "rings opened of each program, in turn", parseCount, 1)
     .option("--seconds <s>", "how long each size is summed in each round, about", parseSeconds, 0.3)
     .addOption(new Option("--peer <peer>", "measure other programs in turn").choices(["none", "gloo", "mpi", "all"]).default("none"))
     .option("--sizes <list>", "sizes of the vectors, such as 64K,1M", parseSizes, ALL_REDUCE_SIZES_BYTES)

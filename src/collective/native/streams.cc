@@ -219,7 +219,7 @@ void Streams::sleepUntilReady(double ms) {
 Outcome Streams::drive(double budgetMs) {
   const Clock::time_point begun = Clock::now();
   Clock::time_point moved = begun;
-  bool isIdle = false, hasSlept = false;
+  bool isIdle = false;
   for (;;) {
     if (closed.load()) return failWith(CLOSED, -1);
     if (failed != DONE) return failed;
@@ -238,9 +238,9 @@ Outcome Streams::drive(double budgetMs) {
     const Move in = out == Move::FAILED || stage.from < 0 ? Move::NONE : receiveSome();
     if (out == Move::FAILED || in == Move::FAILED) continue;
     if (out == Move::SOME || in == Move::SOME) {
-      // Where others want the processor, or the neighbour is slow, to look again and again is of no use: then it does so for less long.
-      if (isIdle) spinMs = hasSlept ? std::max(spinMs / 2, MIN_SPIN_MS) : std::min(spinMs * 2, MAX_SPIN_MS);
-      isIdle = hasSlept = false;
+      // As long as to look again and again would have helped; where others want the processor, or the neighbour is slow, less and less.
+      if (isIdle) spinMs = since(moved) < 2 * MAX_SPIN_MS ? std::min(spinMs * 2, MAX_SPIN_MS) : std::max(spinMs / 2, MIN_SPIN_MS);
+      isIdle = false;
       if (budgetMs > 0 && since(begun) > budgetMs) return PENDING;
       continue;
     }
@@ -250,7 +250,6 @@ Outcome Streams::drive(double budgetMs) {
     }
     const double idleMs = since(moved);
     if (idleMs < spinMs) continue;
-    hasSlept = true;
     if (budgetMs > 0) {
       const double left = budgetMs - since(begun);
       if (left <= 0) return PENDING;
