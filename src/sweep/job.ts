@@ -5,8 +5,16 @@
 import type { Point } from "./space.js";
 
 export type Result =
-  /** `value`: larger is better, the mean over the seeds; `bySeed` in the order of the seeds. */
-  | { readonly kind: "value"; readonly value: number; readonly bySeed: readonly number[] }
+  /**
+   * `value`: larger is better, the mean over the seeds; `bySeed` in the order of the seeds. `measured`: every metric as it is, its mean
+   * over the seeds, the ones that were not asked for included; missing in older journals.
+   */
+  | {
+      readonly kind: "value";
+      readonly value: number;
+      readonly bySeed: readonly number[];
+      readonly measured?: Readonly<Record<string, number>> | undefined;
+    }
   /** A result like any other, worse than every value. `how` is missing in journals of before it was told apart. */
   | { readonly kind: "failed"; readonly reason: string; readonly how?: Failure | undefined };
 

@@ -13,7 +13,12 @@ import type { Job, JobPlan, Result } from "./job.js";
 
 const pointSchema = z.record(z.string(), z.union([z.number(), z.string(), z.boolean()]));
 const resultSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("value"), value: z.number(), bySeed: z.array(z.number()) }),
+  z.object({
+    kind: z.literal("value"),
+    value: z.number(),
+    bySeed: z.array(z.number()),
+    measured: z.record(z.string(), z.number()).optional(),
+  }),
   z.object({ kind: z.literal("failed"), reason: z.string(), how: z.enum(["diverged", "broke"]).optional() }),
 ]);
 const lineSchema = z.discriminatedUnion("event", [

@@ -13,6 +13,8 @@ export interface TrialSummary {
   readonly interval: number;
   /** The metric by seed, in the order of the seeds. */
   readonly bySeed: readonly number[];
+  /** Every metric as it was measured, its mean over the seeds; empty where it was not written down. */
+  readonly measured: Readonly<Record<string, number>>;
   readonly failure: string | null;
   /** null where it did not fail, or was not told how. */
   readonly how: Failure | null;
@@ -33,9 +35,29 @@ function rank({ result }: FinishedJob): number {
 function describe({ trial, point, to, result }: FinishedJob, { metric }: Pick<SweepSpec, "metric">): TrialSummary {
   const sign = metric.goal === "max" ? 1 : -1;
   if (result.kind === "failed")
-    return { trial, point, epochs: to, metric: null, interval: 0, bySeed: [], failure: result.reason, how: result.how ?? null };
+    return {
+      trial,
+      point,
+      epochs: to,
+      metric: null,
+      interval: 0,
+      bySeed: [],
+      measured: {},
+      failure: result.reason,
+      how: result.how ?? null,
+    };
   const bySeed = result.bySeed.map((value) => sign * value);
-  return { trial, point, epochs: to, metric: sign * result.value, interval: halfInterval(bySeed), bySeed, failure: null, how: null };
+  return {
+    trial,
+    point,
+    epochs: to,
+    metric: sign * result.value,
+    interval: halfInterval(bySeed),
+    bySeed,
+    measured: result.measured ?? {},
+    failure: null,
+    how: null,
+  };
 }
 
 /** t_{0.975} for 1, 2, ... degrees of freedom. */

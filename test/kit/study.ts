@@ -53,7 +53,8 @@ function judge(spec: SweepSpec, job: Job): Result {
     const quality = 0.1 + 0.2 * peak(lr, 0.6) + 0.08 * peak(steps, 0.9) + 0.02 * start + 0.01 * draw.uniform();
     return sign === 1 ? quality * (1 - Math.exp(-1 - job.to)) : -(0.6 - quality) * (1 + Math.exp(-job.to));
   });
-  return { kind: "value", value: bySeed.reduce((sum, value) => sum + value, 0) / bySeed.length, bySeed };
+  const value = bySeed.reduce((sum, one) => sum + one, 0) / bySeed.length;
+  return { kind: "value", value, bySeed, measured: { [spec.metric.name]: sign * value, clean: 0.5 + lr / 10 } };
 }
 
 /** Writes the folder as `isoerg sweep` leaves it, or as it stands while it runs, and returns it. */

@@ -135,6 +135,7 @@ describe("the page of a study", () => {
     for (const [i, { trial, metric, bySeed, failure }] of trials.entries()) {
       const row = rows[i] ?? [];
       expect(row.at(-1)).toBe(String(trial));
+      expect(row[2]).toBe(metric === null ? "-" : `${(100 * (trials[i]?.measured.clean ?? 0)).toFixed(1)} %`);
       if (metric === null) expect(row[1]).toContain((failure ?? "").trim());
       else {
         const mean = bySeed.reduce((sum, value) => sum + value, 0) / 3;

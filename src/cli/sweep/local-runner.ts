@@ -27,6 +27,7 @@ export function createLocalRunner(options: LocalRunnerOptions): Runner {
   return {
     async run({ job, source }, signal): Promise<Result> {
       const bySeed: number[] = [];
+      const measured = new Map<string, number[]>();
       for (let seed = 1; seed <= spec.seeds; seed++) {
         const reply = await runProcess(requestOf(options, job, source ?? job, seed), signal, (step, total) =>
           options.onStep?.(job, step, total),
@@ -36,10 +37,23 @@ export function createLocalRunner(options: LocalRunnerOptions): Runner {
         const value = reply.metrics[spec.metric.name];
         if (value === null) return { kind: "failed", reason: `its ${spec.metric.name} is not a number`, how: "diverged" };
         bySeed.push(scoreOfMetric(value, spec.metric.goal));
+        for (const [name, figure] of Object.entries(reply.metrics))
+          if (figure !== null) measured.set(name, [...(measured.get(name) ?? []), figure]);
       }
-      return { kind: "value", value: bySeed.reduce((sum, value) => sum + value, 0) / bySeed.length, bySeed };
+      // A metric that one seed does not have has no mean.
+      const whole = [...measured].filter(([, figures]) => figures.length === spec.seeds);
+      return {
+        kind: "value",
+        value: mean(bySeed),
+        bySeed,
+        measured: Object.fromEntries(whole.map(([name, figures]) => [name, mean(figures)])),
+      };
     },
   };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function requestOf({ spec, folder, configOf, engine }: LocalRunnerOptions, job: Job, source: Job, seed: number): TrialRequest {

@@ -39,6 +39,8 @@ export const METRICS: Readonly<Record<Metric["name"], Words>> = {
   },
 };
 
+export const METRIC_NAMES = Object.keys(METRICS) as readonly Metric["name"][];
+
 /** "31.2 %", or "0.312" for a figure that is no share. */
 export function formatMetric(value: number, { name }: Pick<Metric, "name">): string {
   return METRICS[name].unit === "%" ? formatPercent(value) : formatNumber(value);

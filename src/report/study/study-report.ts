@@ -79,6 +79,10 @@ function summary({ spec, jobs, epochs }: StudyRecord, trials: readonly TrialSumm
       ? ` (${[-1, 1].map((sign) => formatMetric((best.metric as number) + sign * best.interval, metric).replace(/ %$/, "")).join(" to ")}, ${seeds} seeds)`
       : "";
   return html`<p class="lead">Of ${formatCount(trials.length)} trials, trial ${best.trial} is the best: ${value}${interval} after ${formatSetting(best.epochs)} epochs. Judged was ${what}; ${metric.goal === "max" ? "more" : "less"} is better.${
+    metric.name !== "clean" && best.measured.clean !== undefined
+      ? ` Its clean accuracy there is ${formatPercent(best.measured.clean)}.`
+      : ""
+  }${
     seeds > 1 && inReach > 0
       ? ` The intervals of ${formatCount(inReach)} other ${inReach === 1 ? "trial" : "trials"} of equal length overlap with its own: these are as good as far as this study can tell.`
       : ""

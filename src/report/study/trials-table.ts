@@ -6,7 +6,7 @@ import type { TrialSummary } from "../../sweep/summary.js";
 import { type Html, html, NOTHING } from "../html.js";
 import { describeDomain, formatSetting } from "./axes.js";
 import { failureWord } from "./look.js";
-import { formatMetric, METRICS } from "./metric.js";
+import { formatMetric, METRIC_NAMES, METRICS } from "./metric.js";
 
 const SHOWN = 20;
 /** This near to an end of its range, a best value asks for a wider one. */
@@ -21,13 +21,14 @@ export function trialsTable(trials: readonly TrialSummary[], space: Space, spec:
 
 function table(trials: readonly TrialSummary[], from: number, space: Space, spec: SweepSpec, label: string): Html {
   const { title } = METRICS[spec.metric.name];
+  const others = METRIC_NAMES.filter((name) => name !== spec.metric.name && trials.some(({ measured }) => measured[name] !== undefined));
   return html`<div class="scroll" role="group" tabindex="0" aria-label="${label}"><table class="trials"><caption class="hidden">${label} with their settings and results</caption>
-<thead><tr><th scope="col">Place</th><th scope="col">${title}</th><th scope="col">Epochs</th>${space.map(({ path }) => html`<th scope="col">${breakable(path)}</th>`)}<th scope="col">Trial</th></tr></thead>
+<thead><tr><th scope="col">Place</th><th scope="col">${title}</th>${others.map((name) => html`<th scope="col">${METRICS[name].title}</th>`)}<th scope="col">Epochs</th>${space.map(({ path }) => html`<th scope="col">${breakable(path)}</th>`)}<th scope="col">Trial</th></tr></thead>
 <tbody>${trials.map(
     (
       trial,
       i,
-    ) => html`<tr><td>${trial.metric === null ? "-" : from + i}</td><td>${resultOf(trial, spec)}</td><td>${formatSetting(trial.epochs)}</td>${space.map(({ path }) => html`<td>${formatSetting(trial.point[path])}</td>`)}<td>${trial.trial}</td></tr>
+    ) => html`<tr><td>${trial.metric === null ? "-" : from + i}</td><td>${resultOf(trial, spec)}</td>${others.map((name) => html`<td>${trial.measured[name] === undefined ? "-" : formatMetric(trial.measured[name], { name })}</td>`)}<td>${formatSetting(trial.epochs)}</td>${space.map(({ path }) => html`<td>${formatSetting(trial.point[path])}</td>`)}<td>${trial.trial}</td></tr>
 `,
   )}</tbody></table></div>`;
 }
