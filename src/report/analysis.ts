@@ -12,7 +12,7 @@ const count = (value: number): string => formatCount(value);
 
 const TONES: Readonly<Record<SetKind, Tone>> = {
   clean: "clean",
-  train: "plain",
+  train: "second",
   adversarial: "adversarial",
   generated: "generated",
   buffer: "buffer",
@@ -65,7 +65,7 @@ function setFigure(
     ? html` Mean difference ${cite(doc, `${gap}/signedMean`, formatSigned)}, ${set[energy].gap.wassersteinOverStd === null ? NOTHING : html`${cite(doc, `${gap}/wassersteinOverStd`, formatNumber)} standard deviations apart, `}${cite(doc, `${gap}/overlap/coefficient`, inPercent)} % of the area shared.`
     : NOTHING;
   const labels = energy === "joint" ? ` y is the ${set.labels === "true" ? "true class" : "model's decision"}.` : "";
-  return html`<figure><h3>${set.name}</h3>${drawn.chart}<figcaption>${sentence(set.description)}${said}${labels}</figcaption></figure>`;
+  return html`<figure><h3>Clean test samples and ${set.name}</h3>${drawn.chart}<figcaption>${sentence(set.description)}${said}${labels}</figcaption></figure>`;
 }
 
 function sentence(text: string): string {
@@ -98,7 +98,7 @@ export function calibrationBlock({ calibration }: Analysis, doc: Doc): Html {
     if (!chart) return NOTHING;
     return html`<figure><h3>${title}</h3>${chart}<figcaption>On average ${cite(doc, `${at}/meanConfidence`, inPercent)} % sure and ${cite(doc, `${at}/accuracy`, inPercent)} % right. Expected calibration error ${cite(doc, `${at}/ece`, inPercent)} % (${cite(doc, `${at}/numBins`, count)} bins, ${cite(doc, `${at}/numSamples`, count)} samples), largest ${cite(doc, `${at}/mce`, inPercent)} %. Bars below the line: surer than right.</figcaption></figure>`;
   };
-  return html`<div class="charts">${[figure("before", "As the model is"), figure("after", `Logits divided by ${formatNumber(calibration.temperature)}`)]}</div>
+  return html`<div class="charts">${[figure("before", "As the model is"), figure("after", `With a temperature: logits divided by ${Number(calibration.temperature.toPrecision(3))}`)]}</div>
 <p class="note">The temperature was fitted on ${cite(doc, "/calibration/numFit", count)} other test samples than those judged here.</p>`;
 }
 

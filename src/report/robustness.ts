@@ -168,7 +168,7 @@ function checklistTable({ checklist }: Robustness, doc: Doc): Html {
     suspicious.length === 0
       ? "No sign of gradient masking was found. That is no proof that there is none."
       : `${suspicious.length} ${suspicious.length === 1 ? "check is" : "checks are"} suspicious: the figures under attack must not be relied upon until somebody has found out why.`;
-  return html`<h3>Is the attack or the model what holds?</h3><p>${verdict}</p>
+  return html`<h3>Can the figures under attack be relied upon?</h3><p>${verdict}</p>
 <div class="scroll" role="group" tabindex="0" aria-label="Checklist of ${doc.run}"><table class="checks"><caption>Checklist against gradient masking, on ${formatCount(checklist.numCorrect)} samples</caption><thead><tr><th scope="col">What should hold</th><th scope="col">Verdict</th><th scope="col">Figures</th></tr></thead>
 <tbody>${checklist.checks.map(
     (
