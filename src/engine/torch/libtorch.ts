@@ -1,5 +1,5 @@
 /**
- * What `build.mjs` finds and makes, as types: build.mjs is plain JavaScript because it runs before TypeScript is compiled.
+ * What `find-libtorch.mjs` finds and `build.mjs` makes, as types: they are plain JavaScript because they run before TypeScript is compiled.
  */
 
 export interface Libtorch {
