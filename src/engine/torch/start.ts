@@ -29,6 +29,7 @@ export async function startTorch(options: TorchOptions): Promise<Engine> {
   const device = deviceNumber(options.device);
   const native = openBridge(path, device);
   native.setThreads(Math.max(1, options.threads));
+  native.trim(); // libtorch and what it links leave 8 MB of free heap behind when they are loaded
   const about = native.about();
   if (device >= 0) checkCuda(about.cuda !== 0, options.device);
   registerTorch();
