@@ -136,7 +136,10 @@ export class Attendance {
     if (rank >= 0) this.#faults = { step, faults };
     const [decision, why] = decideFault({ step, faults, batch, canSpareOne: this.#canSpare(worker) });
     if (decision.kind === "fail") state.end("failed", why, code);
-    else this.lose(worker, why, "EVICTED");
+    else {
+      state.lastFault = why;
+      this.lose(worker, why, "EVICTED");
+    }
   }
 
   /** Enough others are here, or are waited for. */

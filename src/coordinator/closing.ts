@@ -65,7 +65,11 @@ export class Closing {
         state.end("asked", `${state.stopAsked?.reason ?? reason}${state.step > 0 ? saved : ""}`, state.stopAsked?.code ?? null);
         break;
       case "giveUp":
-        state.end("failed", `${reason}${state.step > 0 ? saved : ""}`, "BELOW_MINIMUM");
+        state.end(
+          "failed",
+          `${reason}${state.lastFault === null ? "" : `; before that, ${state.lastFault}`}${state.step > 0 ? saved : ""}`,
+          "BELOW_MINIMUM",
+        );
         break;
       case "release":
         state.releaseAsked = null;

@@ -37,6 +37,8 @@ export class RunState {
   regroup: string | null = null;
   stopAsked: { readonly reason: string; readonly code: ErrorCode | null } | null = null;
   releaseAsked: string | null = null;
+  /** What broke at the step under way, last; null since a step was committed. */
+  lastFault: string | null = null;
   /** For people: what the membership is waiting for, or why the generation began. */
   reason = "";
   /** Of the last committed step. */

@@ -144,6 +144,7 @@ export class Stepping {
     state.step = step + 1;
     this.#retries = 0;
     state.metrics = first.metrics;
+    state.lastFault = null;
     for (const incarnation of members) {
       const worker = state.roster.get(incarnation);
       if (worker) worker.holds = { generation, step: state.step };

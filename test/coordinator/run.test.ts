@@ -186,6 +186,18 @@ describe("a run", () => {
     expect(outcome()?.reason).toContain("1 workers are left and the minimum is 2");
   });
 
+  test("whose last worker broke waits for others, and says what broke when none came", async () => {
+    const { clock, join, drain, run, outcome } = setUp({ workers: 1 });
+    join("a").breaks = (step) => step === 4;
+    await drain();
+    expect([outcome(), run.status().state]).toEqual([undefined, "waiting"]);
+    clock.nowMs += 1_000;
+    run.tick();
+    await drain();
+    expect(outcome()).toMatchObject({ kind: "failed", code: "BELOW_MINIMUM", step: 4 });
+    expect(outcome()?.reason).toMatch(/the minimum is 1, after a wait of 1 s; before that, rank 0, step 4: asked for by the test/);
+  });
+
   test("drops a worker that falls silent", async () => {
     const { clock, join, drain, run, swarm } = setUp({ workers: 2 });
     const [a, b] = [join("a"), join("b")];

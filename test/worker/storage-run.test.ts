@@ -103,7 +103,7 @@ function configOf(server: S3Server, cache: string, over: { path: string; checkpo
 async function lead(
   config: Config,
   workers: number,
-  options: { resume?: boolean; runFolder?: string } = {},
+  options: { resume?: boolean; runFolder?: string; rejoinMs?: number } = {},
 ): Promise<{ coordinator: Coordinator; runFolder: string }> {
   const runFolder = options.runFolder ?? (await mkdtemp(join(tmpdir(), "isoerg-storage-run-")));
   onTestFinished(() => rm(runFolder, { recursive: true, force: true }));
@@ -118,7 +118,7 @@ async function lead(
     workers,
     resume: options.resume ?? false,
     log,
-    timeouts: { joinMs: 300_000 },
+    timeouts: { joinMs: 300_000, ...(options.rejoinMs !== undefined && { rejoinMs: options.rejoinMs }) },
   });
   return { coordinator, runFolder };
 }
@@ -182,7 +182,7 @@ describe("a training whose workers read shards from a bucket", () => {
 
   test("ends as one that may be tried again where the bucket stays away", async () => {
     const { server, cache } = await published();
-    const { coordinator } = await lead(configOf(server, cache, { path: PLACE }), 1);
+    const { coordinator } = await lead(configOf(server, cache, { path: PLACE }), 1, { rejoinMs: 0 });
     server.fault = ({ key }) => (key.endsWith(".shard") ? { kind: "error", status: 503, code: "SlowDown" } : undefined);
     await trainOver(coordinator, "a");
     expect(await coordinator.finished).toMatchObject({
