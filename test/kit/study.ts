@@ -46,7 +46,7 @@ const peak = (u: number, at: number): number => 1 - 3 * (u - at) ** 2;
 function judge(spec: SweepSpec, job: Job): Result {
   const [lr = 0, , steps = 0, start = 0] = unitOf(createSpace(spec.space), job.point);
   if (lr > 0.93) return { kind: "failed", reason: "the step's figures are not finite: loss = NaN", how: "diverged" };
-  if (job.trial === 7) return { kind: "failed", reason: "its process ended with SIGKILL: ", how: "broke" };
+  if (job.trial === 7) return { kind: "failed", reason: "its process ended with SIGKILL", how: "broke" };
   const sign = spec.metric.goal === "max" ? 1 : -1;
   const bySeed = Array.from({ length: spec.seeds }, (_, seed) => {
     const draw = draws({ seed: 4n, purpose: 248, step: seed, position: job.trial });

@@ -75,6 +75,10 @@ describe("the page of a study", () => {
     const failed = new Set(jobs.filter(({ result }) => result?.kind === "failed").map(({ trial }) => trial));
     expect(failed.size).toBeGreaterThan(1);
     expect([...(parallel?.querySelectorAll("path.cross") ?? [])]).toHaveLength(failed.size);
+    // The legend shows the best trial as the picture does.
+    expect(document.querySelector(".key .swatch.best")?.getAttribute("class")).toBe(
+      lines.at(-1)?.getAttribute("class")?.replace("trial", "swatch"),
+    );
     expect(textsOf(document, ".key")[0]).toMatch(new RegExp(`${failed.size - 1} diverged, 1 broke`));
     expect(textsOf(document, "svg text.label").slice(0, 6)).toEqual([
       "optimizer.lr",

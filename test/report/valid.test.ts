@@ -36,7 +36,7 @@ beforeAll(async () => {
   const study = writeStudy(join(folder, "study"), { schedule: "asha", trials: 24, seeds: 2 });
   pages.set("study", renderStudyReport(await readStudyRecord(study), options));
   pages.set("bare", renderReport([await readRunRecord(bare)], options));
-});
+}, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.each(["full", "comparison", "bare", "study"])("the page of a %s report", (name) => {

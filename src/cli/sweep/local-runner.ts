@@ -99,7 +99,9 @@ function runProcess(request: TrialRequest, signal: AbortSignal, onStep: (step: n
         resolve(
           answer ?? {
             kind: "failed",
-            reason: `its process ended with ${killedBy ?? code}: ${lastWords.trim().split("\n").at(-1) ?? ""}`,
+            reason: [`its process ended with ${killedBy ?? code}`, ...lastWords.trim().split("\n").slice(-1)]
+              .filter((part) => part !== "")
+              .join(": "),
             how: "broke",
           },
         );

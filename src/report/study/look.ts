@@ -34,7 +34,8 @@ export function trialKey({ trials }: Standing, { spec: { metric } }: Pick<StudyR
     return number === 0 ? "" : `${formatCount(number)} ${how}`;
   };
   const said = ["diverged", "broke", "failed"].map(count).filter((text) => text !== "");
-  return html`<ul class="key">${best === null ? NOTHING : html`<li><span class="swatch best fifth-5"></span>the best trial, ${best}</li>`}${rows}${
+  const top = trials.find(({ trial }) => trial === best);
+  return html`<ul class="key">${top === undefined ? NOTHING : html`<li><span class="swatch ${lookOf(top, best)}"></span>the best trial, ${top.trial}</li>`}${rows}${
     said.length === 0
       ? NOTHING
       : html`<li><span class="swatch unscored"></span>no value</li><li><span class="crossed" aria-hidden="true">×</span>${said.join(", ")}</li>`
