@@ -97,8 +97,9 @@ function setUp(options: SetUp = {}) {
     for (let quiet = 0; quiet < 3; ) {
       const next = swarm.find(({ isAlive, inbox }) => isAlive && inbox.length > 0);
       if (until()) return;
+      const saves = next?.isAboutToSave === true;
       if (next) await next.step();
-      else await settle();
+      if (!next || saves) await settle(); // one that still waits for the store when the next is due would be given up
       quiet = next ? 0 : quiet + 1;
     }
   };
@@ -317,7 +318,7 @@ function setUpSuccession(workers: number) {
   const lines: JournalLine[] = [];
   const store = createMemoryCheckpointStore({ keepLast: 100 });
   const swarm: SwarmWorker[] = [];
-  const begin = () => setUp({ workers, rejoinTimeoutMs: 1e9, lines: [...lines], store, swarm });
+  const begin = () => setUp({ workers, rejoinTimeoutMs: 1e9, everySteps: 4, lines: [...lines], store, swarm });
   let current = begin();
   /** Kills the coordinator; a power loss takes the journal's last commits with it. */
   const restart = ({ lostCommits = 0 } = {}): void => {

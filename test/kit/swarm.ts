@@ -127,6 +127,12 @@ export class SwarmWorker {
     this.#say({ kind: "leave", reason: "told to", failed: false, retire: true, code: "" });
   }
 
+  /** The next message asks for its part of a checkpoint. */
+  get isAboutToSave(): boolean {
+    const [message] = this.inbox;
+    return message?.kind === "save" || (message?.kind === "verdict" && message.checkpoint);
+  }
+
   /** Takes one message in and does what it asks. */
   async step(): Promise<void> {
     const message = this.inbox.shift();
