@@ -2,6 +2,8 @@
 import type { KubernetesObject, V1ConfigMap, V1ServiceAccount } from "@kubernetes/client-node";
 import { configToYaml } from "../config/print.js";
 import type { Config } from "../config/schema.js";
+import { IsoergError } from "../util/error.js";
+import { isLocator } from "../util/locator.js";
 import { claims, coordinatorJob, coordinatorService } from "./coordinator.js";
 import { labelsOf } from "./names.js";
 import { networkPolicies } from "./network-policy.js";
@@ -25,9 +27,30 @@ export function renderObjects(config: Config, options: K8sOptions): readonly Man
   ]);
 }
 
-/** What every way of running pods stands on: account, experiment, volumes, network, disruption budget. */
+/**
+ * What every way of running pods stands on: account, experiment, volumes, network, disruption budget.
+ * @throws IsoergError CONFIG for data or checkpoints outside the run's own claims
+ */
 export function foundation(config: Config, options: K8sOptions): readonly KubernetesObject[] {
+  refuseOtherPlaces(config);
   return [serviceAccount(options), experiment(config, options), ...claims(options), ...networkPolicies(options), workersBudget(options)];
+}
+
+/** The network policies let nothing leave the run's pods, and no object here carries a bucket's credentials or a shared volume. */
+function refuseOtherPlaces({ data, checkpoint }: Config): void {
+  for (const [key, place] of [
+    ["data.path", data.path],
+    ["checkpoint.path", checkpoint.path],
+  ] as const) {
+    if (place === null || !isLocator(place)) continue;
+    throw new IsoergError(
+      "CONFIG",
+      `${key}: a run that is rendered for Kubernetes has its data and checkpoints on its claims, not at ${place}`,
+      {
+        hint: key === "data.path" ? "Give the data set's path on the data claim, as data/cifar10." : "Leave checkpoint.path out.",
+      },
+    );
+  }
 }
 
 /** Sets the namespace, and turns the client library's names of fields (`_from`) into those of the API. */
