@@ -83,7 +83,9 @@ export class Checkpoints {
   /** Begins to gather the state before `step` from a generation's workers. One that is still incomplete is given up. */
   begin({ step, generation, worldSize, metrics }: CheckpointPlace): void {
     const { store, describeState, now } = this.#options;
-    this.#current?.supersede(`the checkpoint of step ${step} is due already`);
+    const before = this.#current;
+    this.#current = null; // whoever waits for the end of a checkpoint waits for this one now
+    before?.supersede(`the checkpoint of step ${step} is due already`);
     const sinceMs = now();
     this.#begunAtMs = sinceMs;
     const saving: Saving = new Saving({

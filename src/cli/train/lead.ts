@@ -64,6 +64,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   const logFile = pino.destination({ dest: join(runFolder, "logs", "coordinator.jsonl"), sync: true, append: true });
   const log = pino({ base: { pid: process.pid } }, logFile);
   const { data, storage } = config;
+  const kept = config.checkpoint.path ?? runFolder;
   const onNotice = (notice: string): void => log.warn({ notice }, "storage");
   await using source = await openDataset(data.path, "train", { subset: data.subset, storage, onNotice });
   const { manifest } = source;
@@ -120,10 +121,10 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     progress.end();
     await workers.ended(2_000); // their sessions are over; one that never had any is not waited for
     if (outcome.kind === "failed") throw failure(outcome, runFolder);
-    if (outcome.code === "TERMINATED") throw terminated(outcome, runFolder);
+    if (outcome.code === "TERMINATED") throw terminated(outcome, kept);
     progress.say(outcome.kind === "finished" ? describeProgress(status) : `stopped: ${outcome.reason}`);
     const seconds = (performance.now() - since) / 1000;
-    progress.say(`${outcome.step} of ${coordinator.numSteps} steps are saved in ${runFolder} (${describeSeconds(seconds)})`);
+    progress.say(`${outcome.step} of ${coordinator.numSteps} steps are saved in ${kept} (${describeSeconds(seconds)})`);
     return { runId: coordinator.runId, outcome, seconds, metrics: status.metrics };
   } finally {
     forget();
@@ -153,10 +154,12 @@ function onSignals(coordinator: Coordinator, say: (text: string) => void): () =>
   return () => process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
 }
 
-/** A signal that a machine sent: what is done is saved, and whoever starts the same command again goes on from there. */
-function terminated({ reason, step, checkpointStep }: Outcome, runFolder: string): IsoergError {
-  const saved =
-    checkpointStep === step ? `step ${step} is saved in ${runFolder}` : `the last checkpoint is that of step ${checkpointStep ?? 0}`;
+/**
+ * A signal that a machine sent: what is done is saved, and whoever starts the same command again goes on from there.
+ * @param kept where its checkpoints are
+ */
+function terminated({ reason, step, checkpointStep }: Outcome, kept: string): IsoergError {
+  const saved = checkpointStep === step ? `step ${step} is saved in ${kept}` : `the last checkpoint is that of step ${checkpointStep ?? 0}`;
   return new IsoergError("TERMINATED", `ended by ${reason}; ${saved}`, { hint: "The same command goes on from there." });
 }
 
