@@ -4,6 +4,7 @@
  */
 import { posix } from "node:path";
 import type { V1Job, V1JobSpec, V1PersistentVolumeClaim, V1Service, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
+import { IsoergError } from "../util/error.js";
 import { failurePolicy } from "./failure-policy.js";
 import { headlessService, memberContainer, memberTemplate } from "./member.js";
 import { COORDINATOR_PORT, coordinatorName, EXPERIMENT_FILE, HEALTH_PORT, labelsOf, METRICS_PORT, WORKSPACE } from "./names.js";
@@ -71,8 +72,16 @@ export function coordinatorArgs(options: K8sOptions): readonly string[] {
   ];
 }
 
-/** The data claim holds a folder for each data set; it is mounted so that the experiment's is where it says. */
+/**
+ * The data claim holds a folder for each data set; it is mounted so that the experiment's is where it says.
+ * @throws IsoergError CONFIG for data in a bucket, which a run's network policies let nobody reach
+ */
 export function dataMount(dataPath: string): V1VolumeMount {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(dataPath)) {
+    throw new IsoergError("CONFIG", `data.path is ${dataPath}: on Kubernetes data come from a claim, not from a bucket`, {
+      hint: "copy the data set to the claim (--data-claim), and give data.path=data/NAME",
+    });
+  }
   const path = posix.resolve(WORKSPACE, dataPath);
   const above = posix.dirname(path);
   const common = { name: "data", readOnly: true };

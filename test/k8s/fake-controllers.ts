@@ -16,7 +16,8 @@ export class FakeControllers {
 
   constructor(api: FakeApi) {
     this.#api = api;
-    api.onChange((resource, type) => {
+    api.onChange((resource, type, { metadata }) => {
+      if (resource === "jobs" && type === "DELETED") queueMicrotask(() => this.#collect(metadata.name));
       if (resource === "jobs" || (resource === "pods" && type !== "ADDED")) queueMicrotask(() => this.#reconcile());
       queueMicrotask(() => this.#wake());
     });
@@ -67,15 +68,30 @@ export class FakeControllers {
     });
   }
 
-  end(pod: string, exitCode: number, { reason, disruption }: { reason?: string; disruption?: string } = {}): void {
+  /** @param message what the container wrote as its termination message */
+  end(
+    pod: string,
+    exitCode: number,
+    { reason, disruption, message }: { reason?: string; disruption?: string; message?: string } = {},
+  ): void {
     this.#api.endLog(pod);
     this.#api.update("pods", pod, (object) => {
       object.status.phase = exitCode === 0 ? "Succeeded" : "Failed";
       if (disruption !== undefined)
         object.status.conditions = [{ type: "DisruptionTarget", status: "True", reason: "EvictionByEvictionAPI", message: disruption }];
-      const terminated = { exitCode, reason: reason ?? (exitCode === 0 ? "Completed" : "Error"), finishedAt: stamp() };
+      const terminated = {
+        exitCode,
+        reason: reason ?? (exitCode === 0 ? "Completed" : "Error"),
+        finishedAt: stamp(),
+        ...(message !== undefined && { message }),
+      };
       object.status.containerStatuses = statuses(object, { terminated });
     });
+  }
+
+  /** The garbage collector: pods of a Job that is gone. */
+  #collect(job: string): void {
+    for (const pod of this.#podsOf(job)) this.#api.remove("pods", pod.metadata.name);
   }
 
   #podsOf(job: string): readonly Stored[] {
@@ -90,7 +106,7 @@ export class FakeControllers {
   }
 
   #reconcileJob(job: Stored): undefined {
-    const { name } = job.metadata;
+    const { name, uid } = job.metadata;
     const pods = this.#podsOf(name);
     if (job.spec.suspend === true) {
       for (const pod of pods.filter(isActive)) this.#api.remove("pods", pod.metadata.name);
@@ -103,8 +119,8 @@ export class FakeControllers {
       if (action === "FailJob")
         return this.#finish(job, "Failed", "PodFailurePolicy", `${pod.metadata.name} matched a rule with action FailJob`);
       if (action === "Ignore") continue;
-      const counts = this.#counted.get(name) ?? new Map<string, number>();
-      this.#counted.set(name, counts.set(index, (counts.get(index) ?? 0) + 1));
+      const counts = this.#counted.get(uid) ?? new Map<string, number>();
+      this.#counted.set(uid, counts.set(index, (counts.get(index) ?? 0) + 1));
       const limit = job.spec.backoffLimitPerIndex ?? job.spec.backoffLimit;
       if ((counts.get(index) ?? 0) > limit) {
         const isIndexed = job.spec.backoffLimitPerIndex !== undefined;

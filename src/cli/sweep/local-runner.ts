@@ -7,8 +7,7 @@ import type { Job, Result } from "../../sweep/job.js";
 import type { Runner } from "../../sweep/runner.js";
 import type { Point } from "../../sweep/space.js";
 import type { SweepSpec } from "../../sweep/spec.js";
-import { trialFolder } from "../../sweep/trial/folder.js";
-import { replySchema, scoreOfMetric, type TrialReply, type TrialRequest } from "../../sweep/trial/request.js";
+import { replySchema, requestOf, resultOf, type TrialReply, type TrialRequest } from "../../sweep/trial/request.js";
 
 export interface LocalRunnerOptions {
   readonly spec: SweepSpec;
@@ -24,48 +23,15 @@ const END_WITHIN_MS = 5_000;
 
 export function createLocalRunner(options: LocalRunnerOptions): Runner {
   const { spec } = options;
+  const { engine: name, device } = options.engine;
+  const engine = { engine: name, device, threads: spec.threads };
   return {
-    async run({ job, source }, signal): Promise<Result> {
-      const bySeed: number[] = [];
-      const measured = new Map<string, number[]>();
-      for (let seed = 1; seed <= spec.seeds; seed++) {
-        const reply = await runProcess(requestOf(options, job, source ?? job, seed), signal, (step, total) =>
+    run: ({ job, source }, signal): Promise<Result> =>
+      resultOf(spec, (seed) =>
+        runProcess(requestOf({ ...options, engine }, job, source ?? job, seed), signal, (step, total) =>
           options.onStep?.(job, step, total),
-        );
-        if (reply.kind === "failed") return reply;
-        if (reply.kind !== "judged") return { kind: "failed", reason: "no answer", how: "broke" };
-        const value = reply.metrics[spec.metric.name];
-        if (value === null) return { kind: "failed", reason: `its ${spec.metric.name} is not a number`, how: "diverged" };
-        bySeed.push(scoreOfMetric(value, spec.metric.goal));
-        for (const [name, figure] of Object.entries(reply.metrics))
-          if (figure !== null) measured.set(name, [...(measured.get(name) ?? []), figure]);
-      }
-      // A metric that one seed does not have has no mean.
-      const whole = [...measured].filter(([, figures]) => figures.length === spec.seeds);
-      return {
-        kind: "value",
-        value: mean(bySeed),
-        bySeed,
-        measured: Object.fromEntries(whole.map(([name, figures]) => [name, mean(figures)])),
-      };
-    },
-  };
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function requestOf({ spec, folder, configOf, engine }: LocalRunnerOptions, job: Job, source: Job, seed: number): TrialRequest {
-  return {
-    config: configOf(job.point, seed),
-    folder: trialFolder(folder, job.trial, seed),
-    source: trialFolder(folder, source.trial, seed),
-    fromEpochs: job.from,
-    toEpochs: job.to,
-    validation: spec.validation,
-    attacked: spec.attacked,
-    engine: { engine: engine.engine, device: engine.device, threads: spec.threads },
+        ),
+      ),
   };
 }
 

@@ -57,12 +57,17 @@ export class Cluster {
     this.namespace = namespace ?? config.getContextObject(config.getCurrentContext())?.namespace ?? "default";
   }
 
-  /** Server-side apply: made where it is missing, changed where it differs. @throws IsoergError that says which object and why. */
-  async apply(object: Manifest): Promise<void> {
+  /**
+   * Server-side apply: made where it is missing, changed where it differs.
+   * @returns the uid of what is there now @throws IsoergError that says which object and why
+   */
+  async apply(object: Manifest): Promise<string> {
     const { namespace = this.namespace } = object.metadata;
     const whole = { ...object, metadata: { ...object.metadata, namespace } };
     try {
-      await this.#objects.patch(await this.#asAdmitted(whole), undefined, undefined, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
+      const admitted = await this.#asAdmitted(whole);
+      const { metadata } = await this.#objects.patch(admitted, undefined, undefined, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
+      return metadata?.uid ?? "";
     } catch (error) {
       throw refusalOf(error, `${object.kind} ${object.metadata.name}`, this.server);
     }
