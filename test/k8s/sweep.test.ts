@@ -340,7 +340,12 @@ describe("data in a bucket", () => {
   it("are refused, with what to do instead", () => {
     const job: Job = { index: 0, trial: 0, point: { "optimizer.lr": 0.01 }, from: 0, to: 1, copyOf: null, result: null };
     const inBucket = (): Config => ({ ...quickstart, data: { ...quickstart.data, path: "s3://bucket/cifar10" } });
-    const request = requestOf({ spec, configOf: inBucket, folder: "f", engine: { engine: "auto", device: "cpu", threads: 1 } }, job, job, 1);
+    const request = requestOf(
+      { spec, configOf: inBucket, folder: "f", engine: { engine: "auto", device: "cpu", threads: 1 } },
+      job,
+      job,
+      1,
+    );
     expect(() => trialJob(k8sOptions({ name: "tune" }), { job: 0, seed: 1, digest: DIGEST }, request)).toThrow(
       "data.path is s3://bucket/cifar10: on Kubernetes data come from a claim, not from a bucket",
     );
