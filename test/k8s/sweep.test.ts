@@ -16,7 +16,7 @@ import type { Runner } from "../../src/sweep/runner.js";
 import type { Point } from "../../src/sweep/space.js";
 import { createStrategy, type SweepSpec, sweepSchema } from "../../src/sweep/spec.js";
 import { answerTrial } from "../../src/sweep/trial/answer.js";
-import { requestOf, requestSchema, type TrialReply, type TrialRequest } from "../../src/sweep/trial/request.js";
+import { requestOf, requestSchema, resultOf, type TrialReply, type TrialRequest } from "../../src/sweep/trial/request.js";
 import { isoerg, prepareExperiment } from "../kit/cluster.js";
 import { FakeApi, type Stored } from "./fake-api.js";
 import { FakeControllers } from "./fake-controllers.js";
@@ -143,10 +143,8 @@ async function undisturbed(): Promise<readonly Job[]> {
   const journal = openStudy(other, { sweep: "s", digest: DIGEST, now: () => new Date(0) });
   const runner: Runner = {
     async run({ job, source }): Promise<Result> {
-      const values = [1, 2].map((seed) =>
-        worth(requestOf({ spec, configOf, folder: "f", engine: { engine: "auto", device: "cpu", threads: 1 } }, job, source ?? job, seed)),
-      );
-      return { kind: "value", value: values.reduce((a, b) => a + b) / 2, bySeed: values };
+      const engine = { engine: "auto", device: "cpu", threads: 1 } as const;
+      return resultOf(spec, async (seed) => judged(worth(requestOf({ spec, configOf, folder: "f", engine }, job, source ?? job, seed))));
     },
   };
   await runStudy({ study: journal, ...createStrategy(spec, 4.5), parallel: spec.parallel, runner, signal: new AbortController().signal });
