@@ -12,6 +12,7 @@ import type { Whereabouts } from "../worker/dialer.js";
 import { runWorker } from "../worker/worker.js";
 import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
 import { addSecurityOptions, type SecurityFlags, securityOf } from "./security-options.js";
+import { INTERRUPTED, onStopSignals } from "./stop-signals.js";
 import { leaderOf } from "./train/run-folder.js";
 import { parseSeconds } from "./worker-count.js";
 
@@ -27,9 +28,6 @@ interface Flags extends EngineFlags, SecurityFlags {
   readonly log?: string;
   readonly trace?: string;
 }
-
-/** Exit status of a process that was interrupted twice. */
-const INTERRUPTED = 130;
 
 export function workerCommand(): Command {
   const command = new Command("worker")
@@ -76,11 +74,7 @@ export function workerCommand(): Command {
       const logFile = flags.log === undefined ? undefined : pino.destination({ dest: flags.log, sync: true, append: true, mkdir: true });
       const log = logFile ? pino({ base: { worker: workerId, pid: process.pid } }, logFile) : pino({ enabled: false });
       const wish = new AbortController();
-      const onSignal = (): void => {
-        if (wish.signal.aborted) process.exit(INTERRUPTED);
-        wish.abort();
-      };
-      process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+      const forget = onStopSignals({ first: () => wish.abort(), second: () => process.exit(INTERRUPTED) });
       let health: RunningServer | undefined;
       try {
         if (flags.health !== undefined) health = await openHealthServer(flags.health, () => "SERVING");
@@ -102,7 +96,7 @@ export function workerCommand(): Command {
         if (stop.outcome === "failed")
           throw new IsoergError(errorCodeOf(stop.code, "STOPPED"), `the run ended for this worker: ${stop.reason}`);
       } finally {
-        process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+        forget();
         await health?.close(0);
         logFile?.end();
       }

@@ -6,6 +6,7 @@ import { launch } from "../../k8s/launch/launch.js";
 import { renderObjects } from "../../k8s/objects.js";
 import { toYamlStream } from "../../k8s/write.js";
 import { type K8sFlags, k8sOptionsOf } from "../k8s/options.js";
+import { onStopSignals } from "../stop-signals.js";
 
 export interface ClusterFlags {
   readonly kubeconfig?: string;
@@ -37,12 +38,11 @@ export async function launchOnKubernetes(source: string, settings: readonly stri
   }
   const cluster = clusterOf(flags, options.namespace);
   const wish = new AbortController();
-  const onSignal = (): void => wish.abort();
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  const forget = onStopSignals({ first: () => wish.abort() });
   try {
     const say = (text: string): void => void process.stderr.write(`${text}\n`);
     await launch({ cluster, name: options.name, objects, say, signal: wish.signal });
   } finally {
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    forget();
   }
 }

@@ -20,6 +20,7 @@ import { describeSeconds } from "../../util/duration.js";
 import { IsoergError } from "../../util/error.js";
 import { openHealthServer } from "../../wire/health.js";
 import type { RunningServer } from "../../wire/server.js";
+import { INTERRUPTED, onStopSignals } from "../stop-signals.js";
 import { serveMetrics } from "./metrics-endpoint.js";
 import { announceLeader } from "./run-folder.js";
 import { createRunProgress, describeProgress } from "./run-progress.js";
@@ -51,9 +52,6 @@ export interface RunResult {
   readonly seconds: number;
   readonly metrics: Readonly<Record<string, number>>;
 }
-
-/** Exit status of a process that was interrupted twice. */
-const INTERRUPTED = 130;
 
 /**
  * Leads the run to its end.
@@ -139,19 +137,16 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
 
 /** The first signal saves and ends the run, the second ends it at once. */
 function onSignals(coordinator: Coordinator, say: (text: string) => void): () => void {
-  let numSignals = 0;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    numSignals++;
-    if (numSignals === 1) {
+  return onStopSignals({
+    first: (signal) => {
       say(`${signal}: saving after the step under way; once more ends at once`);
       coordinator.stop(signal, signal === "SIGTERM" ? "TERMINATED" : undefined);
-      return;
-    }
-    coordinator.abort(`${signal}, twice`);
-    setTimeout(() => process.exit(INTERRUPTED), 500);
-  };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
-  return () => process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    },
+    second: (signal) => {
+      coordinator.abort(`${signal}, twice`);
+      setTimeout(() => process.exit(INTERRUPTED), 500);
+    },
+  });
 }
 
 /**
