@@ -42,8 +42,9 @@ export function standardInput(script: string, files: RemoteProcess["files"]): st
 }
 
 /**
- * The script that unpacks the files, runs the process, guards it, and ends with its exit status. The log is a FIFO, which is opened
- * once more at the end, for both ways so that it can't block: a process that never wrote one would leave its reader waiting.
+ * The script that unpacks the files, runs the process, guards it, and ends with its exit status. The log is a FIFO that the script holds
+ * open for both ways, before its reader starts and until the process has ended: a reader of its own accord would wait for ever for a
+ * process that never wrote one.
  */
 export function bootstrapScript({ words, slots, threads, graceSeconds }: Omit<RemoteProcess, "files">): string {
   return `umask 077
@@ -62,9 +63,11 @@ exec 3<&0 4>&-
 threads=${threads === null ? `$(( $(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) / ${slots} ))` : String(threads)}
 if [ "$threads" -lt 1 ]; then threads=1; fi
 mkfifo "$files/${LOG_FILE}" || exit 1
-cat "$files/${LOG_FILE}" 3<&- &
+exec 5<>"$files/${LOG_FILE}" 6<"$files/${LOG_FILE}"
+cat <&6 3<&- 5>&- 6<&- &
 log=$!
-OMP_NUM_THREADS=\${OMP_NUM_THREADS:-$threads} ${words.map(shellWord).join(" ")} </dev/null 3<&- >&2 &
+exec 6<&-
+OMP_NUM_THREADS=\${OMP_NUM_THREADS:-$threads} ${words.map(shellWord).join(" ")} </dev/null 3<&- 5>&- >&2 &
 pid=$!
 trap 'kill -TERM "$pid"' TERM HUP INT
 (
@@ -72,7 +75,7 @@ trap 'kill -TERM "$pid"' TERM HUP INT
     if [ "$word" = term ]; then kill -TERM "$pid"; fi
   done <&3
   kill -TERM "$pid" && sleep ${graceSeconds} && kill -KILL "$pid"
-) >/dev/null 2>&1 &
+) >/dev/null 2>&1 5>&- &
 guard=$!
 exec 3<&-
 while :; do
@@ -81,7 +84,7 @@ while :; do
   kill -0 "$pid" 2>/dev/null || break
 done
 kill "$guard" 2>/dev/null
-: <>"$files/${LOG_FILE}"
+exec 5>&-
 wait "$log"
 exit "$code"
 `;
