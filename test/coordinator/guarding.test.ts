@@ -9,10 +9,9 @@ import { type Alarm, type AlarmEntry, alarmsOf, condemnedCheckpoints, Guarding }
 import { createMemoryJournal, type JournalLine } from "../../src/coordinator/journal.js";
 import { Run } from "../../src/coordinator/run.js";
 import { historyOf, newRun, type Start } from "../../src/coordinator/standing.js";
-import { createPlan } from "../../src/data/plan.js";
-import { SwarmWorker, trained, UNTRAINED } from "../kit/swarm.js";
+import { SwarmWorker } from "../kit/swarm.js";
+import { drainSwarm, outcomeOf, plan, reference } from "./kit.js";
 
-const plan = createPlan({ numSamples: 17, shuffleBlock: 4, batchSize: 5, seed: 1n });
 const NUM_STEPS = 20;
 const policy = guardSchema.parse({ window: 4, patience: 2, maxAlarms: 2 });
 const once = { salt: 1, lrFactor: 0.5, samplerStepsFactor: 2, attackStepsFactor: 1, energyL2: 0.05 };
@@ -63,18 +62,8 @@ function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms 
   });
   const swarm: SwarmWorker[] = [];
   for (const id of ["a", "b"]) new SwarmWorker(id, `${id}1`, { run, plan, load: (step) => store.load(step), swarm });
-  const drain = async (until: () => boolean = () => false): Promise<void> => {
-    for (let quiet = 0; quiet < 3; ) {
-      const next = swarm.find(({ isAlive, inbox }) => isAlive && inbox.length > 0);
-      if (until()) return;
-      const saves = next?.isAboutToSave === true;
-      if (next) await next.step();
-      // The store works where nothing else moves, and at each checkpoint: one that waits for it when the next is due is given up.
-      if (!next || saves) for (let i = 0; i < 20; i++) await new Promise(setImmediate);
-      quiet = next ? 0 : quiet + 1;
-    }
-  };
-  const outcome = (): Outcome | undefined => events.flatMap((event) => (event.kind === "ended" ? [event.outcome] : []))[0];
+  const drain = (until?: () => boolean): Promise<void> => drainSwarm(swarm, until);
+  const outcome = (): Outcome | undefined => outcomeOf(events);
   return { run, journal, store, events, told, swarm, drain, outcome };
 }
 
@@ -82,9 +71,6 @@ const metricsOf = (adjustments: number, figures: (step: number) => Record<string
   loss: 1,
   ...(salt < adjustments ? figures(step) : {}),
 });
-
-const reference = (numSteps: number): bigint =>
-  Array.from({ length: numSteps }, (_, step) => plan.batchOf(step).ids).reduce((parameters, ids) => trained(parameters, ids), UNTRAINED);
 
 describe("a guarded run", () => {
   test("goes back on all workers to the checkpoint before the trouble, with what the guard changed, and finishes", async () => {
