@@ -9,6 +9,7 @@
 import { once } from "node:events";
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 import { IsoergError, invariant } from "../util/error.js";
+import { advertised, type DataAddress, LOOPBACK } from "./data-address.js";
 import type { DataPorts } from "./data-ports.js";
 import type { NativeStreams } from "./native-streams.js";
 import { partnersOf } from "./peer-plan.js";
@@ -25,17 +26,15 @@ import {
 import { type StreamLinks, StreamSums } from "./stream-sums.js";
 import { nextRank, previousRank, type RingPlace } from "./transport.js";
 
-export interface BindStreamsOptions extends RingPlace {
+export interface BindStreamsOptions extends RingPlace, DataAddress {
   readonly native: NativeStreams;
   /** Of the generation; who does not know it is not let in. */
   readonly secret: Uint8Array;
-  readonly host?: string;
-  readonly advertisedHost?: string;
-  readonly ports?: DataPorts;
   /** Longest wait for the other ranks in a sum. Default 10 minutes. */
   readonly timeoutMs?: number;
   /** Longest wait for all connections. Default 5 s. */
   readonly connectTimeoutMs?: number;
+  /** Connections that don't answer for so long are ended. Default 15 s. */
   readonly heartbeatTimeoutMs?: number;
 }
 
@@ -52,14 +51,13 @@ const CONNECT_TIMEOUT_MS = 5000;
 const SPARE_CONNECTIONS = 32;
 
 export async function bindStreams(options: BindStreamsOptions): Promise<BoundStreams> {
-  const { native, run, generation, rank, host = "127.0.0.1", heartbeatTimeoutMs = 15_000 } = options;
+  const { native, run, generation, rank, host = LOOPBACK, heartbeatTimeoutMs = 15_000 } = options;
   const handle = native.openStreams(run, generation, rank, heartbeatTimeoutMs);
   const door = new Door(options, handle);
   try {
     const port = await door.listen(host, options.ports);
-    const name = options.advertisedHost ?? host;
     return {
-      endpoint: `tcp://${name.includes(":") ? `[${name}]` : name}:${port}`,
+      endpoint: `tcp://${advertised(options, port)}`,
       async connect(endpoints, signal) {
         const over = new AbortController();
         const timer = setTimeout(() => over.abort(), options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS);

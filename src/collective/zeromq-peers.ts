@@ -7,6 +7,7 @@
 import type { Pull, Push } from "zeromq";
 import { IsoergError, invariant } from "../util/error.js";
 import { CurvePlace, connectPlainly } from "./curve.js";
+import { advertised, LOOPBACK, portOf } from "./data-address.js";
 import { decodeFrameHeader, encodeFrameHeader, FRAME_HEADER_BYTES } from "./frames.js";
 import { partnersOf } from "./peer-plan.js";
 import type { PeerTransport } from "./peer-transport.js";
@@ -27,14 +28,13 @@ const DRAIN_MS = 50;
 const LINGER_MS = 1000;
 
 export async function bindPeers(options: BindRingOptions): Promise<BoundPeers> {
-  const { host = "127.0.0.1", timeoutMs = 600_000, heartbeatTimeoutMs = 15_000, maxPayloadLength = 1 << 18 } = options;
+  const { host = LOOPBACK, timeoutMs = 600_000, heartbeatTimeoutMs = 15_000, maxPayloadLength = 1 << 18 } = options;
   const sockets: RingSocketOptions = {
     isIpv6: host.includes(":"),
     maxMessageBytes: maxPayloadLength * FLOAT_BYTES,
     sendTimeoutMs: timeoutMs,
     heartbeatTimeoutMs,
   };
-  const bracketed = (name: string): string => (name.includes(":") ? `[${name}]` : name);
   const pull = openPull(sockets);
   const curve = options.curve ? await CurvePlace.create(ringContext()) : null;
   curve?.guardPull(pull);
@@ -42,7 +42,7 @@ export async function bindPeers(options: BindRingOptions): Promise<BoundPeers> {
   const endpoint = pull.lastEndpoint;
   invariant(endpoint !== null, "a bound socket has an endpoint");
   const transport = new ZeromqPeers(options, { pull, timeoutMs, maxPayloadLength, curve });
-  const address = `tcp://${bracketed(options.advertisedHost ?? host)}:${endpoint.slice(endpoint.lastIndexOf(":") + 1)}`;
+  const address = `tcp://${advertised(options, portOf(endpoint))}`;
   return {
     endpoint: curve?.endpoint(address) ?? address,
     connect(endpoints) {

@@ -10,6 +10,7 @@
 import type { Pull, Push } from "zeromq";
 import { IsoergError, invariant } from "../util/error.js";
 import { CurvePlace, connectPlainly } from "./curve.js";
+import { advertised, type DataAddress, hostPort, LOOPBACK, portOf } from "./data-address.js";
 import type { DataPorts } from "./data-ports.js";
 import { decodeFrameHeader, encodeFrameHeader, FRAME_HEADER_BYTES } from "./frames.js";
 import { exchangeHellos } from "./hello-exchange.js";
@@ -25,13 +26,7 @@ import {
   type TransportCounts,
 } from "./transport.js";
 
-export interface BindRingOptions extends RingPlace {
-  /** Address to listen on. Default: loopback. */
-  readonly host?: string;
-  /** The address that peers connect to, where that isn't the one listened on (0.0.0.0, or behind a translation). */
-  readonly advertisedHost?: string;
-  /** Ports to listen on. Default: any that is free. */
-  readonly ports?: DataPorts;
+export interface BindRingOptions extends RingPlace, DataAddress {
   /** Longest wait for the next frame. It includes the time by which ranks are apart in their steps. Default 10 minutes. */
   readonly timeoutMs?: number;
   /** Longest wait for all ranks to say hello. Default 30 s. */
@@ -58,7 +53,7 @@ const DRAIN_MS = 50;
 const LINGER_MS = 1000;
 
 export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
-  const host = options.host ?? "127.0.0.1";
+  const host = options.host ?? LOOPBACK;
   options.signal?.throwIfAborted();
   const { timeoutMs = DEFAULT_TIMEOUT_MS, heartbeatTimeoutMs = 15_000, maxPayloadLength = 1 << 18 } = options;
   const sockets = openSockets({
@@ -81,10 +76,9 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
   }
   const bound = sockets.pull.lastEndpoint;
   invariant(bound !== null, "a bound socket has an endpoint");
-  const port = bound.slice(bound.lastIndexOf(":") + 1);
   const transport = new ZeromqTransport({ ...options, timeoutMs, maxPayloadLength }, sockets, curve);
   let used = false;
-  const address = `tcp://${bracketed(options.advertisedHost ?? host)}:${port}`;
+  const address = `tcp://${advertised(options, portOf(bound))}`;
   return {
     endpoint: curve?.endpoint(address) ?? address,
     async connect(endpoints) {
@@ -99,9 +93,9 @@ export async function bindRing(options: BindRingOptions): Promise<BoundRing> {
 
 /** Listens on one of the given ports, else on any that is free. */
 export async function bindPull(pull: Pull, host: string, ports?: DataPorts): Promise<void> {
-  const address = `tcp://${bracketed(host)}`;
-  if (ports === undefined) await pull.bind(`${address}:*`);
-  else await ports.take((port) => pull.bind(`${address}:${port}`));
+  const bind = (port: number | "*"): Promise<void> => pull.bind(`tcp://${hostPort(host, port)}`);
+  if (ports === undefined) await bind("*");
+  else await ports.take(bind);
 }
 
 class ZeromqTransport implements RingTransport {
@@ -318,10 +312,6 @@ function asFloats(bytes: Uint8Array): Float32Array {
   const numValues = byteLength / Float32Array.BYTES_PER_ELEMENT;
   if (byteOffset % Float32Array.BYTES_PER_ELEMENT === 0) return new Float32Array(buffer, byteOffset, numValues);
   return new Float32Array(new Uint8Array(bytes).buffer);
-}
-
-function bracketed(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 function asError(reason: unknown): Error {

@@ -5,6 +5,7 @@
  */
 import type { Client } from "@grpc/grpc-js";
 import type { Logger } from "pino";
+import { advertised, portOf } from "../collective/data-address.js";
 import type { Security } from "../security/security.js";
 import type { ErrorCode } from "../util/error.js";
 import type { FromWorker, Hello, ToWorker, Welcome } from "../wire/messages.js";
@@ -151,9 +152,7 @@ export class Connection {
 
   #peerEndpoint(): string {
     const { address } = this.#peers as RunningServer;
-    const port = address.slice(address.lastIndexOf(":") + 1);
-    const host = this.#ring.advertisedHost ?? this.#ring.host ?? "127.0.0.1";
-    return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+    return advertised(this.#ring, portOf(address));
   }
 
   #lost(reason: string, isRefusal: boolean): void {

@@ -1,5 +1,6 @@
 /** What this worker gives to its peers: a small gRPC server for what it has offered (`offers.ts`). It decides nothing. */
 import type { handleServerStreamingCall } from "@grpc/grpc-js";
+import { hostPort, LOOPBACK } from "../collective/data-address.js";
 import type { Security } from "../security/security.js";
 import type { FetchRequest, StateBlock } from "../wire/messages.js";
 import { peer } from "../wire/proto.js";
@@ -11,10 +12,9 @@ import { stateBlocks } from "./state-transfer.js";
 import type { RingAddress } from "./sums.js";
 
 /** Listens where the ring does: on the address that other workers reach this machine by, and on a port of its range if there is one. */
-export function startPeerServer({ host = "127.0.0.1", ports }: RingAddress, offers: Offers, security?: Security): Promise<RunningServer> {
-  const name = host.includes(":") ? `[${host}]` : host;
+export function startPeerServer({ host = LOOPBACK, ports }: RingAddress, offers: Offers, security?: Security): Promise<RunningServer> {
   const listen = (port: number): Promise<RunningServer> =>
-    openServer(`${name}:${port}`, [{ definition: peer, handlers: { fetch: fetchHandler(offers) } }], security);
+    openServer(hostPort(host, port), [{ definition: peer, handlers: { fetch: fetchHandler(offers) } }], security);
   return ports === undefined ? listen(0) : ports.take(listen);
 }
 

@@ -5,6 +5,7 @@
  *
  * Where all workers are on one host the training thread sums by itself, in their shared memory, and nothing comes here.
  */
+import type { DataAddress } from "../collective/data-address.js";
 import { HostMember } from "../collective/host-member.js";
 import type { HostMemory } from "../collective/host-memory.js";
 import { agreeOnSummation } from "../collective/host-summation.js";
@@ -16,7 +17,7 @@ import { bindPeers } from "../collective/zeromq-peers.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../collective/zeromq-transport.js";
 import type { SumsResult } from "./messages.js";
 
-export type RingAddress = Pick<BindRingOptions, "host" | "advertisedHost" | "ports" | "curve">;
+export type RingAddress = DataAddress & Pick<BindRingOptions, "curve">;
 
 /** This process's vectors lie in memory that others of the host can map. */
 export interface SharedVectors {
