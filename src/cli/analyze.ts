@@ -52,7 +52,7 @@ const FOREIGN_SAMPLES = 500;
 
 export function analyzeCommand(): Command {
   const command = new Command("analyze")
-    .description("see where a classifier is weak: energies, attacks, unknown images, confidence, samples")
+    .description("See where a classifier is weak: energies, attacks, unknown images, confidence, samples.")
     .argument("<model>", "a run's folder or checkpoint, an export (.safetensors), or a TensorFlow.js model (model.json or its folder)")
     .option("--data <dir>", "the prepared data set that it was trained for (default: the run's)")
     .option("--ood <dir>", "another prepared data set, to see whether the model notices; may be repeated", collect, [])

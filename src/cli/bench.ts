@@ -10,5 +10,5 @@ export function benchCommand(): Command {
     .addCommand(stepCommand())
     .addCommand(allReduceCommand())
     .addCommand(scalingCommand())
-    .addHelpText("after", "\nExample:\n  $ isoerg bench step quickstart --threads 2\n");
+    .addHelpText("after", "\nExample:\n  $ isoerg bench step quickstart --threads 2");
 }

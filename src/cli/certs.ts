@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { issue, type Lifetime, makeAuthority, type Pair } from "../security/certificates.js";
 import { certificatesOf, readIdentity } from "../security/identity.js";
 import { WORKER_NAME } from "../security/names.js";
@@ -29,7 +29,12 @@ export function certsCommand(): Command {
           "An authority, and from it a certificate for the coordinator and one for workers and whoever watches. Again: new ones.",
         )
         .requiredOption("--out <dir>", "folder for certificates and keys; an authority that is there is used again")
-        .option("--host <name...>", "names and addresses that the coordinator is reached by (default: this machine's name)", [hostname()])
+        .addOption(
+          new Option("--host <name...>", "names and addresses that the coordinator is reached by").default(
+            [hostname()],
+            "this machine's name",
+          ),
+        )
         .option("--days <n>", "how long the certificates are valid; the authority's for ten years", parseCount, 365)
         .addHelpText(
           "after",

@@ -12,7 +12,7 @@ import { isKeptElsewhere } from "./train/kept-elsewhere.js";
 import { leadRun } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { chosenPort, limitsOf, slicesOption, writeResult } from "./train.js";
-import { parseSeconds, parseWorkers, type WorkerCount } from "./worker-count.js";
+import { parseSeconds, type WorkerCount, workersOption } from "./worker-count.js";
 
 interface Flags extends SecurityFlags {
   readonly listen: string;
@@ -29,8 +29,6 @@ interface Flags extends SecurityFlags {
   readonly json?: string;
 }
 
-const ONE: WorkerCount = { min: null, expected: 1, max: null };
-
 export function coordinatorCommand(): Command {
   const command = new Command("coordinator")
     .description("Lead a run whose workers are on other machines: each is started with `isoerg worker --coordinator HOST:PORT`.")
@@ -38,12 +36,7 @@ export function coordinatorCommand(): Command {
     .argument("[settings...]", "key=value, over the file's")
     .option("--listen <host:port>", "address that workers connect to; 127.0.0.1 for this machine only", "127.0.0.1:0")
     .requiredOption("--run <dir>", "folder for all that the run produces")
-    .option(
-      "--workers <n|min:max>",
-      "wait for so many before the first step; with MIN:MAX go on with MIN, and let no more than MAX in",
-      parseWorkers,
-      ONE,
-    )
+    .addOption(workersOption("wait for so many before the first step; with MIN:MAX go on with MIN, and let no more than MAX in"))
     .option("--min-workers <n>", "go on while so many are left (default: 1, or MIN)", parseCount)
     .option(
       "--join-timeout <s>",

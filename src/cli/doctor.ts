@@ -18,7 +18,7 @@ export function doctorCommand(): Command {
     .option("--device <device>", "cpu, cuda or cuda:N", "cpu")
     .option("--threads <n>", "threads that an engine may use", String(availableParallelism()))
     .option("--json <file>", "write the findings as JSON")
-    .addHelpText("after", "\nExample:\n  $ isoerg doctor --json machine.json\n")
+    .addHelpText("after", "\nExample:\n  $ isoerg doctor --json machine.json")
     .action(doctor);
 }
 

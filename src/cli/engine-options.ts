@@ -9,11 +9,12 @@ export interface EngineFlags {
   readonly threads: number;
 }
 
-export function addEngineOptions(command: Command): Command {
+/** @param usualThreads what a command makes of a missing --threads, in words; without, all cores */
+export function addEngineOptions(command: Command, usualThreads?: string): Command {
   return command
     .addOption(new Option("--engine <name>", "tensor engine").choices(["auto", "torch", "tensorflow", "wasm", "cpu"]).default("auto"))
     .option("--device <device>", "cpu, cuda or cuda:N", "cpu")
-    .option("--threads <n>", "threads of one operation", parseCount, availableParallelism());
+    .addOption(new Option("--threads <n>", "threads of one operation").argParser(parseCount).default(availableParallelism(), usualThreads));
 }
 
 /** For commander: a whole number from 1 on. */

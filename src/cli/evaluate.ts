@@ -59,7 +59,7 @@ interface Flags extends EngineFlags, InputFlags {
 
 export function evaluateCommand(): Command {
   const command = new Command("evaluate")
-    .description("accuracy, robustness, energy gaps and samples of a model")
+    .description("Accuracy, robustness, energy gaps and samples of a model.")
     .argument("<model>", "a run's folder or checkpoint; or an export or TensorFlow.js model, with --data, for attacks and certificates")
     .option("--samples <n>", "test samples to attack (default: evaluate.samples of the run)", parseCount)
     .option(
@@ -67,7 +67,7 @@ export function evaluateCommand(): Command {
       `standard (AutoAttack), or any of ${attackNames.join(", ")}, in this order on what is left standing; or what a quick PGD ascends: ${TARGETS.join(", ")}`,
       parseAttacks,
     )
-    .addOption(new Option("--norm <norm>", "of the attacks (default: evaluate.attack.norm of the run)").choices(["linf", "l2"]))
+    .addOption(new Option("--norm <norm>", "of the attacks").choices(["linf", "l2"]).default(undefined, "evaluate.attack.norm of the run"))
     .option("--eps <pixels>", "budget of the attacks in pixels, for example 4/255 (L2 without a budget of the run: 0.5)", parseEps)
     .option("--steps <n>", "steps of APGD and FAB; fewer than 100 is not AutoAttack", parseCount, standardEffort.steps)
     .option("--queries <n>", "queries of Square; fewer than 5000 is not AutoAttack", parseCount, standardEffort.queries)

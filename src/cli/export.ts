@@ -18,7 +18,7 @@ interface Flags {
 
 export function exportCommand(): Command {
   return new Command("export")
-    .description("a run's weights as safetensors, by name")
+    .description("A run's weights as safetensors, by name.")
     .argument("<run>", "a run's folder, or one of its checkpoints")
     .requiredOption("--out <file>", "the file to write")
     .option("--format <name>", "safetensors", "safetensors")

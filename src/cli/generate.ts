@@ -31,7 +31,7 @@ interface Flags extends EngineFlags {
 
 export function generateCommand(): Command {
   const command = new Command("generate")
-    .description("draw samples from a model: fresh chains, none left out")
+    .description("Draw samples from a model: fresh chains, none left out.")
     .argument("<run>", "a run's folder, or one of its checkpoints")
     .requiredOption("--out <file>", "grid.png, or samples.npz with images, energies and logits")
     .option("--count <n>", "samples to draw", parseCount, 64)

@@ -36,7 +36,7 @@ interface Flags extends EngineFlags, InputFlags {
 
 export function monitorCommand(): Command {
   const command = new Command("monitor")
-    .description("watch new data for drift: their energies against the model's reference")
+    .description("Watch new data for drift: their energies against the model's reference.")
     .argument("<model>", "a run's folder or checkpoint, an export (.safetensors), or a TensorFlow.js model")
     .argument(
       "<data...>",

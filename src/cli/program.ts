@@ -7,6 +7,7 @@ import { IsoergError } from "../util/error.js";
 import { didYouMean } from "../util/nearest.js";
 import { packageVersion } from "../util/package.js";
 import { describeFailure, exitStatus } from "./fail.js";
+import { spokenHelp } from "./help.js";
 
 export interface Verb {
   readonly name: string;
@@ -87,9 +88,12 @@ function wantedVerb(verbs: readonly Verb[], args: readonly string[]): Verb | und
 
 /** commander does not hand its settings down to commands that were made apart, so each is told. */
 function prepare(command: Command, terminal: Terminal): void {
-  command.exitOverride().configureOutput({ writeOut: terminal.out, writeErr: terminal.error, outputError: () => undefined });
+  command
+    .exitOverride()
+    .configureHelp(spokenHelp)
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.error, outputError: () => undefined });
   if (!command.options.some((option) => option.long === "--verbose")) {
-    command.addOption(new Option("--verbose", "show the causes of an error and where it happened"));
+    command.addOption(new Option("--verbose", "show the causes of an error and where it happened").helpGroup("Options:"));
   }
   for (const child of command.commands) prepare(child, terminal);
 }

@@ -32,7 +32,7 @@ const PORTABLE_BUDGET = ["epochs=0.5", "evaluate.samples=200", "evaluate.generat
 
 export function quickstartCommand(): Command {
   const command = new Command("quickstart")
-    .description("CIFAR-10 to a trained, evaluated model and its report, in minutes")
+    .description("CIFAR-10 to a trained, evaluated model and its report, in minutes.")
     .argument("[overrides...]", "key=value, for both trainings")
     .option("--workers <n>", "worker processes of each training", parseCount, 2)
     .option("--out <dir>", "folder of the two runs", "runs");

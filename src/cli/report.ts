@@ -19,7 +19,7 @@ interface Flags {
 
 export function reportCommand(): Command {
   return new Command("report")
-    .description("a run, several runs or a sweep's study as one HTML page: figures, robustness, energies, mistakes, curves, settings")
+    .description("A run, several runs or a sweep's study as one HTML page: figures, robustness, energies, mistakes, curves, settings.")
     .argument("<run>", "the run's folder, or a study's")
     .argument("[others...]", "runs to compare it with")
     .option("--out <file>", "the page (default: report.html in the first run's folder)")

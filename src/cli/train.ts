@@ -15,7 +15,7 @@ import { dryRunTerminal } from "./train/dry-run-terminal.js";
 import { isKeptElsewhere } from "./train/kept-elsewhere.js";
 import { leadRun, type RunResult } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
-import { parseWorkers, type WorkerCount } from "./worker-count.js";
+import { type WorkerCount, workersOption } from "./worker-count.js";
 
 interface Flags extends EngineFlags, SecurityFlags {
   readonly workers: WorkerCount;
@@ -37,7 +37,7 @@ export function trainCommand(): Command {
     .description("Train an experiment with worker processes on this machine. The same command again goes on where an unfinished run stood.")
     .argument("<config>", "a ready-made experiment's name, or a YAML file")
     .argument("[settings...]", "key=value, over the file's")
-    .option("--workers <n|min:max>", "worker processes; with MIN:MAX begin with MAX and go on while MIN are left", parseWorkers, ONE)
+    .addOption(workersOption("worker processes; with MIN:MAX begin with MAX and go on while MIN are left"))
     .option("--min-workers <n>", "go on while so many are left (default: 1, or MIN)", parseCount)
     .addOption(slicesOption())
     .option("--run <dir>", "folder for all that the run produces (default: runs/NAME)")
@@ -54,10 +54,9 @@ export function trainCommand(): Command {
     )
     .option("--print-config", "show every setting and where it came from, and end")
     .option("--json <file>", "write how the run ended");
-  addEngineOptions(addSecurityOptions(command)).addHelpText(
+  addEngineOptions(addSecurityOptions(command), "an even share of the cores for each worker").addHelpText(
     "after",
-    "\nWithout --threads the workers share the cores evenly.\n" +
-      "\nExample:\n  $ isoerg train quickstart --workers 2 --run runs/quickstart\n  $ isoerg train jdat data.batchSize=256 --run runs/large --dry-run",
+    "\nExample:\n  $ isoerg train quickstart --workers 2 --run runs/quickstart\n  $ isoerg train jdat data.batchSize=256 --run runs/large --dry-run",
   );
   return command.action(async (source: string, settings: string[], flags: Flags) => {
     const loaded = loadConfig({ source, overrides: settings });
@@ -117,8 +116,6 @@ export function trainCommand(): Command {
     if (flags.json !== undefined) await writeResult(flags.json, result, runFolder);
   });
 }
-
-const ONE: WorkerCount = { min: null, expected: 1, max: null };
 
 export function slicesOption(): Option {
   return new Option("--slices <how>", "equal parts of each batch for all workers, or parts by measured speed; results are the same")

@@ -1,5 +1,5 @@
 /** Numbers of workers and of seconds on the command line. */
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 
 export interface WorkerCount {
   /** The run goes on while so many are left; null where only one number was given. */
@@ -8,6 +8,13 @@ export interface WorkerCount {
   readonly expected: number;
   /** More than these wait as spares; null for no limit. */
   readonly max: number | null;
+}
+
+/** --workers, the same where a run begins; `means` says what the numbers are for there. */
+export function workersOption(means: string): Option {
+  return new Option("--workers <n|min:max>", means)
+    .argParser(parseWorkers)
+    .default({ min: null, expected: 1, max: null } satisfies WorkerCount, "1");
 }
 
 /** `4`, or `2:8` for a minimum and a maximum. @throws InvalidArgumentError */

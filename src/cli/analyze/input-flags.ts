@@ -18,7 +18,9 @@ export function addInputOptions(command: Command): Command {
     .option("--mean <list>", "subtracted by channel, in [0,1]; one number stands for all", parseNumbers)
     .option("--std <list>", "divided by, by channel", parseNumbers)
     .addOption(
-      new Option("--layout <name>", "order of the input's axes (default: nhwc, or flat for two axes)").choices(["nhwc", "nchw", "flat"]),
+      new Option("--layout <name>", "order of the input's axes")
+        .choices(["nhwc", "nchw", "flat"])
+        .default(undefined, "nhwc, or flat for two axes"),
     )
     .addOption(new Option("--channels <order>", "order of colours").choices(["rgb", "bgr"]))
     .option("--resize", "bring images to the model's size bilinearly");

@@ -31,12 +31,16 @@ export function allReduceCommand(): Command {
     .option("--rounds <n>", "rings opened of each program, in turn", parseCount, 1)
     .option("--seconds <s>", "how long each size is summed in each round, about", parseSeconds, 0.3)
     .addOption(new Option("--peer <peer>", "measure other programs in turn").choices(["none", "gloo", "mpi", "all"]).default("none"))
-    .option("--sizes <list>", "sizes of the vectors, such as 64K,1M", parseSizes, ALL_REDUCE_SIZES_BYTES)
+    .addOption(
+      new Option("--sizes <list>", "sizes of the vectors, such as 64K,1M")
+        .argParser(parseSizes)
+        .default(ALL_REDUCE_SIZES_BYTES, ALL_REDUCE_SIZES_BYTES.map(sizeAsTyped).join(",")),
+    )
     .option("--python <path>", "the Python that has PyTorch, for gloo", "/usr/bin/python3")
     .option("--curve", "measure sums through ZeroMQ as well, in plaintext and encrypted: what CURVE costs")
     .option("--fit", "fit the cost model that chooses the algorithm between hosts, instead of comparing")
     .option("--json <file>", "write the figures as JSON")
-    .addHelpText("after", "\nExample:\n  $ isoerg bench allreduce --ranks 2,4,8 --peer all --json allreduce.json\n")
+    .addHelpText("after", "\nExample:\n  $ isoerg bench allreduce --ranks 2,4,8 --peer all --json allreduce.json")
     .action((flags: Flags) => interruptible((signal) => benchAndTell(flags, signal)));
 }
 
@@ -76,6 +80,11 @@ function parseSeconds(text: string): number {
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 * 1024 };
+
+function sizeAsTyped(bytes: number): string {
+  const unit = ["M", "K"].find((name) => bytes % (UNITS[name] as number) === 0) ?? "";
+  return `${bytes / (UNITS[unit] as number)}${unit}`;
+}
 
 function parseSizes(text: string): readonly number[] {
   return text.split(",").map((size) => {

@@ -67,7 +67,11 @@ export function scalingCommand(): Command {
     .option("--predict <list>", "numbers of workers to extrapolate to", parseCounts, [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096])
     .option("--workers-per-host <n>", "of the extrapolated cluster", parseCount, 8)
     .option("--gflops <n>", "GFLOP/s that one worker of the extrapolated cluster reaches in training (default: as here)", parseNumber)
-    .option("--mtbf-hours <n>", "of one worker (default: that of the GPUs in Llama 3's training)", parseNumber, MTBF_HOURS)
+    .addOption(
+      new Option("--mtbf-hours <n>", "of one worker")
+        .argParser(parseNumber)
+        .default(MTBF_HOURS, `${MTBF_HOURS}, of the GPUs in Llama 3's training`),
+    )
     .option("--recovery-seconds <n>", "until the survivors of a failure go on (default: as measured; 10 where it was not)", parseNumber)
     .option("--repair-minutes <n>", "until a lost worker is replaced", parseNumber, 10)
     .option("--checkpoint-seconds <n>", "for comparison: what a checkpoint takes of a trainer that has nothing else", parseNumber, 30)
@@ -76,13 +80,12 @@ export function scalingCommand(): Command {
     .option("--from <file>", "measure nothing: extrapolate anew from the measurements in a file of --json")
     .option("--json <file>", "write all points and predictions")
     .option("--page <file>", "write a page with charts");
-  return addEngineOptions(command)
+  return addEngineOptions(command, "1 for each worker")
     .addHelpText(
       "after",
-      "\nWithout --threads each worker has one.\n" +
-        "\nExample:\n  $ isoerg bench scaling quickstart --workers 1,2 --json scaling.json --page scaling.html\n" +
+      "\nExample:\n  $ isoerg bench scaling quickstart --workers 1,2 --json scaling.json --page scaling.html\n" +
         "  $ isoerg bench scaling --from scaling.json --models jdat --gflops 20000 --links 100,400 --page plan.html\n" +
-        "  $ isoerg bench scaling --control-plane 64,1024 --steps 20\n",
+        "  $ isoerg bench scaling --control-plane 64,1024 --steps 20",
     )
     .action((config: string, settings: string[], flags: Flags) =>
       interruptible((signal) => {

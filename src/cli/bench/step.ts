@@ -39,7 +39,7 @@ export function stepCommand(): Command {
     .option("--json <file>", "write the figures as JSON")
     .addHelpText(
       "after",
-      "\nExample:\n  $ isoerg bench step wrn-16-2 --threads 2 --peer pytorch --json step.json\n  $ isoerg bench step --all --peer pytorch --rounds 2 --steps 3 --json all.json\n",
+      "\nExample:\n  $ isoerg bench step wrn-16-2 --threads 2 --peer pytorch --json step.json\n  $ isoerg bench step --all --peer pytorch --rounds 2 --steps 3 --json all.json",
     )
     .action((names: string[], flags: StepFlags) => interruptible((signal) => benchStep(names, flags, signal)));
 }
