@@ -78,7 +78,7 @@ async function sweep(file: string, flags: Flags): Promise<void> {
     .update(JSON.stringify([spec, base]))
     .digest("hex");
   if (flags.dryRun) {
-    process.stdout.write(describeObjects({ spec, flags, configOf: withEpochs, digest }, strategy));
+    process.stdout.write(describeObjects({ spec, flags, configOf: withEpochs, config: base, digest }, strategy));
     return;
   }
   mkdirSync(folder, { recursive: true });
@@ -91,7 +91,7 @@ async function sweep(file: string, flags: Flags): Promise<void> {
     runner =
       flags.on === "local"
         ? createLocalRunner({ spec, folder, configOf: withEpochs, engine: flags })
-        : await createKubernetesRunner({ spec, flags, configOf: withEpochs, digest, say });
+        : await createKubernetesRunner({ spec, flags, configOf: withEpochs, config: base, digest, say });
     const own = runner;
     const why = await interruptible((signal) =>
       runStudy({

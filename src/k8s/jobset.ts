@@ -8,6 +8,7 @@ import { coordinatorSpec } from "./coordinator.js";
 import { COORDINATOR_PORT, labelsOf } from "./names.js";
 import { asManifests, foundation, type Manifest } from "./objects.js";
 import type { K8sOptions } from "./options.js";
+import type { PlacedConfig } from "./places/needs.js";
 import { workersSpec } from "./workers.js";
 
 interface ReplicatedJob {
@@ -38,8 +39,8 @@ export interface Naming {
   readonly workersLabels?: Record<string, string>;
 }
 
-/** @param dataPath `data.path` of the experiment */
-export function jobSetSpec(options: K8sOptions, dataPath: string, { workers, container, workersLabels }: Naming): JobSetSpec {
+/** @throws IsoergError for places that the options don't lead to */
+export function jobSetSpec(options: K8sOptions, config: PlacedConfig, { workers, container, workersLabels }: Naming): JobSetSpec {
   return {
     network: { enableDNSHostnames: true, publishNotReadyAddresses: true },
     // The run's end is the coordinator's: workers that wait to go on are not waited for.
@@ -52,14 +53,14 @@ export function jobSetSpec(options: K8sOptions, dataPath: string, { workers, con
       ],
     },
     replicatedJobs: [
-      { name: "coordinator", replicas: 1, template: { spec: { completions: 1, parallelism: 1, ...coordinatorSpec(options, dataPath) } } },
+      { name: "coordinator", replicas: 1, template: { spec: { completions: 1, parallelism: 1, ...coordinatorSpec(options, config) } } },
       {
         name: workers,
         replicas: 1,
         dependsOn: [{ name: "coordinator", status: "Ready" }], // no GPU waits for a volume
         template: {
           ...(workersLabels && { metadata: { labels: workersLabels } }),
-          spec: workersSpec(options, {
+          spec: workersSpec(options, config, {
             coordinator: COORDINATOR,
             env: [
               {
@@ -76,7 +77,7 @@ export function jobSetSpec(options: K8sOptions, dataPath: string, { workers, con
   };
 }
 
-export function jobSet(options: K8sOptions, dataPath: string): KubernetesObject & { readonly spec: JobSetSpec } {
+export function jobSet(options: K8sOptions, config: PlacedConfig): KubernetesObject & { readonly spec: JobSetSpec } {
   const { name, queue } = options;
   return {
     apiVersion: "jobset.x-k8s.io/v1alpha2",
@@ -85,12 +86,12 @@ export function jobSet(options: K8sOptions, dataPath: string): KubernetesObject 
     spec: {
       ...(queue !== null && { suspend: true }),
       coordinator: { replicatedJob: "coordinator", jobIndex: 0, podIndex: 0 },
-      ...jobSetSpec(options, dataPath, { workers: "workers", container: "worker" }),
+      ...jobSetSpec(options, config, { workers: "workers", container: "worker" }),
     },
   };
 }
 
 /** The same as `renderObjects`, with one JobSet for the two Jobs and their Services. */
 export function renderJobSet(config: Config, options: K8sOptions): readonly Manifest[] {
-  return asManifests(options, [...foundation(config, options), jobSet(options, config.data.path)]);
+  return asManifests(options, [...foundation(config, options), jobSet(options, config)]);
 }

@@ -20,14 +20,20 @@ export interface MemberPod {
   readonly containers: readonly V1Container[];
   readonly volumes?: readonly V1Volume[];
   readonly subdomain?: string;
+  /** In place of the run's own. */
+  readonly account?: string | null;
 }
 
-export function memberTemplate(options: K8sOptions, component: Component, { volumes = [], ...own }: MemberPod): V1PodTemplateSpec {
+export function memberTemplate(
+  options: K8sOptions,
+  component: Component,
+  { volumes = [], account = null, ...own }: MemberPod,
+): V1PodTemplateSpec {
   return {
     metadata: { labels: labelsOf(options.name, component) },
     spec: hardenedPod({
       ...own,
-      serviceAccount: options.name,
+      serviceAccount: account ?? options.name,
       volumes: [...volumes, ...securityVolumes(options, component)],
       graceSeconds: options.graceSeconds,
       shmMiB: options.shmMiB,

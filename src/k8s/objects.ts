@@ -2,12 +2,11 @@
 import type { KubernetesObject, V1ConfigMap, V1ServiceAccount } from "@kubernetes/client-node";
 import { configToYaml } from "../config/print.js";
 import type { Config } from "../config/schema.js";
-import { IsoergError } from "../util/error.js";
-import { isLocator } from "../util/locator.js";
 import { claims, coordinatorJob, coordinatorService } from "./coordinator.js";
 import { labelsOf } from "./names.js";
 import { networkPolicies } from "./network-policy.js";
 import type { K8sOptions } from "./options.js";
+import { placePolicies, refuseIdle } from "./places/needs.js";
 import { workersBudget, workersJob, workersService } from "./workers.js";
 
 /** As it is written and sent: plain JSON, in the field names of the API. */
@@ -17,40 +16,32 @@ export type Manifest = KubernetesObject & {
   readonly metadata: { readonly name: string; readonly namespace?: string };
 };
 
+const MEMBERS = ["coordinator", "worker"] as const;
+
 export function renderObjects(config: Config, options: K8sOptions): readonly Manifest[] {
   return asManifests(options, [
     ...foundation(config, options),
     coordinatorService(options),
     workersService(options),
-    coordinatorJob(options, config.data.path),
-    workersJob(options),
+    coordinatorJob(options, config),
+    workersJob(options, config),
   ]);
 }
 
 /**
  * What every way of running pods stands on: account, experiment, volumes, network, disruption budget.
- * @throws IsoergError CONFIG for data or checkpoints outside the run's own claims
+ * @throws IsoergError USAGE for data or checkpoints that the options don't lead to, and options that lead nowhere
  */
 export function foundation(config: Config, options: K8sOptions): readonly KubernetesObject[] {
-  refuseOtherPlaces(config);
-  return [serviceAccount(options), experiment(config, options), ...claims(options), ...networkPolicies(options), workersBudget(options)];
-}
-
-/** The network policies let nothing leave the run's pods, and no object here carries a bucket's credentials or a shared volume. */
-function refuseOtherPlaces({ data, checkpoint }: Config): void {
-  for (const [key, place] of [
-    ["data.path", data.path],
-    ["checkpoint.path", checkpoint.path],
-  ] as const) {
-    if (place === null || !isLocator(place)) continue;
-    throw new IsoergError(
-      "CONFIG",
-      `${key}: a run that is rendered for Kubernetes has its data and checkpoints on its claims, not at ${place}`,
-      {
-        hint: key === "data.path" ? "Give the data set's path on the data claim, as data/cifar10." : "Leave checkpoint.path out.",
-      },
-    );
-  }
+  refuseIdle(MEMBERS, config, options);
+  return [
+    serviceAccount(options),
+    experiment(config, options),
+    ...claims(options, config),
+    ...networkPolicies(options),
+    ...placePolicies(MEMBERS, config, options),
+    workersBudget(options),
+  ];
 }
 
 /** Sets the namespace, and turns the client library's names of fields (`_from`) into those of the API. */

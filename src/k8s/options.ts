@@ -11,6 +11,36 @@ export interface Resources {
   readonly memoryMiB: number;
 }
 
+/** Addresses, and their port where it is not the endpoint's. */
+export interface Network {
+  readonly cidr: string;
+  readonly port: number | null;
+}
+
+/** As whom, and by which way, pods reach a bucket. */
+export interface BucketOptions {
+  /** Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and where there is one AWS_SESSION_TOKEN. */
+  readonly secret: string | null;
+  /** The workers', who only read the data set; null for the same one. */
+  readonly workerSecret: string | null;
+  /** ServiceAccount to which the cluster's cloud gives an identity, instead of a Secret. */
+  readonly account: string | null;
+  /** Of the store; none where they follow from the endpoint. */
+  readonly networks: readonly Network[];
+  /** That the store's pods listen on, behind a Service of another port; null for the endpoint's. */
+  readonly port: number | null;
+  /** ConfigMap with the key `ca.crt`: who vouches for the store's certificate. */
+  readonly ca: string | null;
+}
+
+/** A PersistentVolumeClaim that is there already, and the folder where pods mount it; null for the one above the places. */
+export interface SharedClaim {
+  readonly name: string;
+  readonly folder: string | null;
+}
+
+export const NO_BUCKET: BucketOptions = { secret: null, workerSecret: null, account: null, networks: [], port: null, ca: null };
+
 export interface K8sOptions {
   /** Of the run and of all its objects; a DNS label of at most 40 characters. */
   readonly name: string;
@@ -28,6 +58,10 @@ export interface K8sOptions {
   readonly dataStorage: string;
   /** The claim with prepared data sets, shared by all runs of a namespace. */
   readonly dataClaim: string;
+  /** For data and checkpoints at s3://bucket/prefix. */
+  readonly bucket: BucketOptions;
+  /** For data and checkpoints at file:///folder. */
+  readonly sharedClaim: SharedClaim | null;
   /** Kueue's LocalQueue for the workers. */
   readonly queue: string | null;
   /** Between SIGTERM and SIGKILL. */
@@ -67,6 +101,8 @@ export function k8sOptions(given: Partial<K8sOptions> & Pick<K8sOptions, "name">
     runStorage: "20Gi",
     dataStorage: "20Gi",
     dataClaim: "isoerg-data",
+    bucket: NO_BUCKET,
+    sharedClaim: null,
     queue: null,
     graceSeconds: DEFAULT_GRACE_SECONDS,
     joinTimeoutSeconds: 1800,
@@ -81,6 +117,11 @@ export function k8sOptions(given: Partial<K8sOptions> & Pick<K8sOptions, "name">
     ["--queue", options.queue],
     ["--storage-class", options.storageClass],
     ["--data-claim", options.dataClaim],
+    ["--shared-claim", options.sharedClaim?.name ?? null],
+    ["--bucket-secret", options.bucket.secret],
+    ["--bucket-worker-secret", options.bucket.workerSecret],
+    ["--bucket-account", options.bucket.account],
+    ["--bucket-ca", options.bucket.ca],
   ] as const) {
     if (label !== null && !/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/.test(label))
       throw new IsoergError("USAGE", `${what} '${label}' is no name for Kubernetes: letters a to z, digits and hyphens, 63 at most`);
@@ -96,6 +137,11 @@ export function k8sOptions(given: Partial<K8sOptions> & Pick<K8sOptions, "name">
     if (!/^\d+(\.\d+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$/.test(quantity))
       throw new IsoergError("USAGE", `${what} ${quantity} is no quantity of Kubernetes, as 20Gi is`);
   }
+  const { secret, workerSecret, account } = options.bucket;
+  if (account !== null && (secret ?? workerSecret) !== null)
+    throw new IsoergError("USAGE", "--bucket-account and --bucket-secret: pods have their rights from one of them");
+  if (options.sharedClaim?.folder != null && !/^\/[^:]*$/.test(options.sharedClaim.folder))
+    throw new IsoergError("USAGE", `--shared-claim: '${options.sharedClaim.folder}' is no absolute path`);
   if (/\s/.test(options.image) || options.image === "") throw new IsoergError("USAGE", `'${options.image}' is no name of an image`);
   if (options.minWorkers > numProcesses(options))
     throw new IsoergError("USAGE", `--min-workers ${options.minWorkers} is more than the ${numProcesses(options)} there are`);

@@ -3,7 +3,7 @@
  * system. Whatever a process writes has a volume; whatever it uses it has asked for (requests = limits: the Guaranteed class, which
  * is evicted last, and what Kueue counts).
  */
-import type { V1Container, V1PodSpec, V1Probe, V1ResourceRequirements, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
+import type { V1Container, V1EnvVar, V1PodSpec, V1Probe, V1ResourceRequirements, V1Volume, V1VolumeMount } from "@kubernetes/client-node";
 import type { Resources } from "./options.js";
 
 /** The user of cluster/images. */
@@ -16,11 +16,13 @@ export interface ContainerOptions {
   readonly name: string;
   readonly image: string;
   readonly args: readonly string[];
-  readonly env?: V1Container["env"];
+  readonly env?: readonly V1EnvVar[];
   readonly resources: Resources;
   /** Added to the memory: what is written to a memory-backed volume counts as the container's. */
   readonly shmMiB: number;
   readonly gpus?: number;
+  /** Of disk, beside /tmp: what is written to the pod's volumes counts as its containers'. */
+  readonly diskMiB?: number;
   readonly ports?: V1Container["ports"];
   readonly mounts?: readonly V1VolumeMount[];
   readonly probes?: Pick<V1Container, "startupProbe" | "livenessProbe" | "readinessProbe">;
@@ -32,7 +34,7 @@ export function hardenedContainer(options: ContainerOptions): V1Container {
     name: options.name,
     image: options.image,
     args: [...options.args],
-    ...(options.env && { env: options.env }),
+    ...(options.env && options.env.length > 0 && { env: [...options.env] }),
     ...(options.ports && { ports: options.ports }),
     resources: resourcesOf(options),
     securityContext: {
@@ -85,11 +87,11 @@ export function hardenedPod({ serviceAccount, containers, volumes = [], graceSec
   };
 }
 
-function resourcesOf({ resources, shmMiB, gpus = 0 }: ContainerOptions): V1ResourceRequirements {
+function resourcesOf({ resources, shmMiB, gpus = 0, diskMiB = 0 }: ContainerOptions): V1ResourceRequirements {
   const amounts: Record<string, string> = {
     cpu: String(resources.cpu),
     memory: `${resources.memoryMiB + shmMiB}Mi`,
-    "ephemeral-storage": `${2 * TMP_MIB}Mi`,
+    "ephemeral-storage": `${2 * TMP_MIB + diskMiB}Mi`,
     ...(gpus > 0 && { "nvidia.com/gpu": String(gpus) }),
   };
   return { requests: { ...amounts }, limits: { ...amounts } };

@@ -8,12 +8,13 @@ import { jobSetSpec } from "./jobset.js";
 import { labelsOf } from "./names.js";
 import { asManifests, foundation, type Manifest } from "./objects.js";
 import type { K8sOptions } from "./options.js";
+import type { PlacedConfig } from "./places/needs.js";
 
 /** Trainer looks for the trainer's pods by this label, and in them for a container called `node`. */
 const ANCESTOR = { "trainer.kubeflow.org/trainjob-ancestor-step": "trainer" };
 const NODE = "node";
 
-export function trainerObjects(options: K8sOptions, dataPath: string): readonly (KubernetesObject & { readonly spec: object })[] {
+export function trainerObjects(options: K8sOptions, config: PlacedConfig): readonly (KubernetesObject & { readonly spec: object })[] {
   const { name, queue, workers } = options;
   const runtime = `isoerg-${name}`;
   return [
@@ -23,7 +24,7 @@ export function trainerObjects(options: K8sOptions, dataPath: string): readonly 
       metadata: { name: runtime, labels: { ...labelsOf(name), "trainer.kubeflow.org/framework": "isoerg" } },
       spec: {
         mlPolicy: { numNodes: workers },
-        template: { spec: jobSetSpec(options, dataPath, { workers: NODE, container: NODE, workersLabels: ANCESTOR }) },
+        template: { spec: jobSetSpec(options, config, { workers: NODE, container: NODE, workersLabels: ANCESTOR }) },
       },
     },
     {
@@ -40,7 +41,7 @@ export function trainerObjects(options: K8sOptions, dataPath: string): readonly 
 }
 
 export function renderTrainJob(config: Config, options: K8sOptions): readonly Manifest[] {
-  const objects = asManifests(options, [...foundation(config, options), ...trainerObjects(options, config.data.path)]);
+  const objects = asManifests(options, [...foundation(config, options), ...trainerObjects(options, config)]);
   return objects.map((object) => (object.kind === "ClusterTrainingRuntime" ? withoutNamespace(object) : object));
 }
 

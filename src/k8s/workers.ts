@@ -16,6 +16,7 @@ import {
   workersName,
 } from "./names.js";
 import { type K8sOptions, PRE_STOP_SECONDS } from "./options.js";
+import { needsOf, type PlacedConfig, type PodNeeds } from "./places/needs.js";
 import { grpcProbes } from "./pod.js";
 
 /** An engine on a cold node: libraries of gigabytes, and the start of CUDA. */
@@ -34,7 +35,7 @@ export interface WorkerPlace {
   readonly containerName: string;
 }
 
-export function workersJob(options: K8sOptions): V1Job {
+export function workersJob(options: K8sOptions, config: PlacedConfig): V1Job {
   return {
     apiVersion: "batch/v1",
     kind: "Job",
@@ -48,7 +49,7 @@ export function workersJob(options: K8sOptions): V1Job {
     },
     spec: {
       ...(options.queue !== null && { suspend: true }), // until Kueue admits it
-      ...workersSpec(options, {
+      ...workersSpec(options, config, {
         coordinator: `${coordinatorName(options.name)}:${COORDINATOR_PORT}`,
         subdomain: workersName(options.name),
         containerName: "worker",
@@ -57,7 +58,9 @@ export function workersJob(options: K8sOptions): V1Job {
   };
 }
 
-export function workersSpec(options: K8sOptions, place: WorkerPlace): V1JobSpec {
+/** @throws IsoergError for places that the options don't lead to */
+export function workersSpec(options: K8sOptions, config: PlacedConfig, place: WorkerPlace): V1JobSpec {
+  const needs = needsOf("worker", config, options);
   const processes = Math.max(1, options.gpus);
   const { subdomain } = place;
   return {
@@ -68,13 +71,20 @@ export function workersSpec(options: K8sOptions, place: WorkerPlace): V1JobSpec 
     podFailurePolicy: failurePolicy(),
     podReplacementPolicy: "Failed",
     template: memberTemplate(options, "worker", {
-      containers: Array.from({ length: processes }, (_, process) => workerContainer(options, place, process)),
+      containers: Array.from({ length: processes }, (_, process) => workerContainer(options, place, needs, process)),
+      volumes: needs.volumes,
+      account: needs.account,
       ...(subdomain !== null && { subdomain }),
     }),
   };
 }
 
-function workerContainer(options: K8sOptions, { coordinator, env = [], containerName }: WorkerPlace, process: number): V1Container {
+function workerContainer(
+  options: K8sOptions,
+  { coordinator, env = [], containerName }: WorkerPlace,
+  needs: PodNeeds,
+  process: number,
+): V1Container {
   const hasGpu = options.gpus > 0;
   const isAlone = options.gpus <= 1;
   const healthPort = WORKER_HEALTH_START + process;
@@ -101,7 +111,10 @@ function workerContainer(options: K8sOptions, { coordinator, env = [], container
       },
       ...(isAlone ? [] : [{ name: "TINI_SUBREAPER", value: "1" }]), // process 1 is the pod's, in a shared namespace
       ...env,
+      ...needs.env,
     ],
+    mounts: needs.mounts,
+    diskMiB: process === 0 ? needs.cacheMiB : 0, // one volume for all of them; limits of a pod are the sum of its containers'
     resources: options.worker,
     ...(hasGpu && { gpus: 1 }),
     ports: [{ name: process === 0 ? "data" : `data-${process}`, containerPort: Number.parseInt(dataPortsOf(process), 10) }],

@@ -160,21 +160,3 @@ describe("k8s/base", () => {
     expect(found.sort(byName)).toEqual([...toFiles(rendered(), GENERATED)].sort(byName));
   });
 });
-
-describe("data and checkpoints outside the run's claims", () => {
-  it.each([
-    ["data.path", "s3://bucket/cifar10", "data/cifar10"],
-    ["data.path", "file:///mnt/cifar10", "data/cifar10"],
-    ["checkpoint.path", "s3://bucket/runs/one", "Leave checkpoint.path out"],
-  ])("are refused: %s=%s", (key, place, hint) => {
-    const { config } = loadConfig({ source: "quickstart", overrides: [`${key}=${place}`], env: {} });
-    const failure = (() => {
-      try {
-        return renderObjects(config, k8sOptions({ name: "quickstart" }));
-      } catch (error) {
-        return error;
-      }
-    })();
-    expect(failure).toMatchObject({ code: "CONFIG", message: expect.stringContaining(`${key}: `), hint: expect.stringContaining(hint) });
-  });
-});

@@ -5,6 +5,8 @@
  *   ISOERG_IMAGE          an image of cluster/images that its nodes can pull
  *   ISOERG_DATA_CLAIM     claim with a prepared cifar10 (default: isoerg-data)
  *   ISOERG_GPUS           GPUs of a worker pod (default: 0)
+ *   ISOERG_BUCKET         s3://bucket/prefix with a published cifar10 in `cifar10`, for one more scenario; with ISOERG_BUCKET_WORDS,
+ *                         settings and options that lead there: "storage.endpoint=http://minio.storage.svc:9000 --bucket-secret s3"
  *
  * and says so, and ends with 0, where the first two aren't given. Each scenario is a run of its own, deleted afterwards. Runs are
  * plaintext within their network policies, so that no Secrets are needed.
@@ -22,6 +24,7 @@ if (!KUBECONFIG || !ISOERG_IMAGE) {
   console.log("skipped: give KUBECONFIG and ISOERG_IMAGE, an image that the cluster can pull, to run on a real cluster");
   process.exit(0);
 }
+const { ISOERG_BUCKET, ISOERG_BUCKET_WORDS = "" } = process.env;
 const own = join(root, "build", "kubectl", "kubectl");
 const program = process.env.ISOERG_KUBECTL ?? (existsSync(own) ? own : "kubectl");
 
@@ -118,6 +121,15 @@ const scenarios = {
     return lines.some((line) => line.includes("more memory than its limit")) ? null : "no word of memory";
   },
 };
+
+if (ISOERG_BUCKET) {
+  scenarios["data and checkpoints in a bucket: a run whose coordinator is deleted ends with 0"] = async (name) => {
+    const settings = [`data.path=${ISOERG_BUCKET}/cifar10`, `checkpoint.path=${ISOERG_BUCKET}/${name}-${Date.now()}`];
+    const kill = () => kubectl("delete", podOf(name, "coordinator"), "--wait=false");
+    const { code } = await launch(name, [...settings, ...ISOERG_BUCKET_WORDS.split(/\s+/).filter(Boolean)], onceWhen(isUnderWay, kill));
+    return code === 0 ? null : `exit code ${code}`;
+  };
+}
 
 let numFailed = 0;
 const only = process.argv[2];

@@ -1,9 +1,9 @@
 /** What every rendered pod must be, asserted on the objects themselves; and who may reach whom, by evaluating the NetworkPolicies. */
-import type { V1NetworkPolicy, V1NetworkPolicyPeer, V1PodDisruptionBudget, V1ServiceAccount } from "@kubernetes/client-node";
+import type { V1PodDisruptionBudget, V1ServiceAccount } from "@kubernetes/client-node";
 import { describe, expect, it } from "vitest";
-import type { Manifest } from "../../src/k8s/objects.js";
 import { exitCodeOf, IsoergError } from "../../src/util/error.js";
-import { containersOf, podsOf, rendered } from "./rendered.js";
+import { type End, isAllowed, OWN, outside, policiesOf } from "./reach.js";
+import { BUCKET_OPTIONS, containersOf, IN_BUCKET, ON_SHARED_VOLUME, podsOf, rendered, renderedAt } from "./rendered.js";
 
 const MIB = 2 ** 20;
 
@@ -15,6 +15,8 @@ function bytes(quantity: string | undefined): number {
 describe.each([
   ["CPU", rendered()],
   ["GPUs, in a queue", rendered({ gpus: 2, queue: "research" })],
+  ["a bucket", renderedAt(IN_BUCKET, { gpus: 2, ...BUCKET_OPTIONS })],
+  ["a shared volume", renderedAt(ON_SHARED_VOLUME, { sharedClaim: { name: "team", folder: null } })],
 ])("each pod of a run (%s)", (_name, objects) => {
   const pods = podsOf(objects);
 
@@ -76,9 +78,11 @@ describe.each([
     });
 
     it("mounts nothing writable but volumes made for that", () => {
+      const isCoordinator = pod.template.metadata?.labels?.["app.kubernetes.io/component"] === "coordinator";
+      const made = ["tmp", "shm", "cache", ...(isCoordinator ? ["runs", "shared"] : [])];
       for (const { volumeMounts = [] } of containers) {
         const writable = volumeMounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
-        expect(writable.filter((name) => !["runs", "tmp", "shm"].includes(name))).toEqual([]);
+        expect(writable.filter((name) => !made.includes(name))).toEqual([]);
       }
     });
 
@@ -167,52 +171,9 @@ describe("the disruption budget", () => {
   });
 });
 
-type Labels = Readonly<Record<string, string>>;
-interface End {
-  readonly labels: Labels;
-  readonly namespace: string;
-}
-
-/** As the API describes it: what no policy selects is open; what some select is open to what one of them allows. */
-function isAllowed(policies: readonly V1NetworkPolicy[], from: End, to: End, port: number, protocol = "TCP"): boolean {
-  const passes = (direction: "Ingress" | "Egress", self: End, other: End): boolean => {
-    const own = policies.filter(
-      ({ spec }) => spec?.policyTypes?.includes(direction) && self.namespace === OWN && matches(spec.podSelector?.matchLabels, self.labels),
-    );
-    if (own.length === 0) return true;
-    return own.some(({ spec }) =>
-      (direction === "Ingress" ? (spec?.ingress ?? []) : (spec?.egress ?? [])).some((rule) => {
-        const peers = ("from" in rule ? rule.from : "to" in rule ? rule.to : undefined) as V1NetworkPolicyPeer[] | undefined;
-        const isPeer = peers === undefined || peers.some((peer) => selects(peer, other));
-        const isPort =
-          rule.ports === undefined ||
-          rule.ports.some(
-            (range) => range.protocol === protocol && port >= Number(range.port) && port <= (range.endPort ?? Number(range.port)),
-          );
-        return isPeer && isPort;
-      }),
-    );
-  };
-  return passes("Egress", from, to) && passes("Ingress", to, from);
-}
-
-const OWN = "own";
-
-function selects({ podSelector, namespaceSelector }: V1NetworkPolicyPeer, { labels, namespace }: End): boolean {
-  const isThere =
-    namespaceSelector === undefined
-      ? namespace === OWN
-      : matches(namespaceSelector.matchLabels, { "kubernetes.io/metadata.name": namespace });
-  return isThere && matches(podSelector?.matchLabels, labels);
-}
-
-function matches(selector: Labels | undefined, labels: Labels): boolean {
-  return Object.entries(selector ?? {}).every(([key, value]) => labels[key] === value);
-}
-
 describe("the network", () => {
   const objects = rendered({ gpus: 2 });
-  const policies = objects.filter(({ kind }: Manifest) => kind === "NetworkPolicy") as unknown as V1NetworkPolicy[];
+  const policies = policiesOf(objects);
   const [coordinator, worker] = podsOf(objects).map(({ template }) => ({ labels: template.metadata?.labels ?? {}, namespace: OWN })) as [
     End,
     End,
@@ -241,8 +202,8 @@ describe("the network", () => {
     ["another run's workers to the coordinator", otherRun, coordinator, 7070],
     ["pods of the namespace", stranger, coordinator, 7070],
     ["pods of another namespace with a worker's labels", elsewhere, coordinator, 7070],
-    ["workers out of the cluster", worker, { labels: {}, namespace: "internet" }, 443],
-    ["the coordinator out of the cluster", coordinator, { labels: {}, namespace: "internet" }, 443],
+    ["workers out of the cluster", worker, outside("198.51.100.7"), 443],
+    ["the coordinator out of the cluster", coordinator, outside("198.51.100.7"), 443],
     ["DNS on another port", worker, dns, 443],
   ])("does not take %s", (_name, from, to, port) => {
     expect(isAllowed(policies, from, to, port)).toBe(false);

@@ -3,7 +3,7 @@ import type { V1Container, V1PodTemplateSpec } from "@kubernetes/client-node";
 import { loadConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/schema.js";
 import { type Manifest, renderObjects } from "../../src/k8s/objects.js";
-import { type K8sOptions, k8sOptions } from "../../src/k8s/options.js";
+import { type K8sOptions, k8sOptions, NO_BUCKET } from "../../src/k8s/options.js";
 
 export const quickstart: Config = loadConfig({ source: "quickstart", env: {} }).config;
 
@@ -13,6 +13,23 @@ export function options(over: Partial<K8sOptions> = {}): K8sOptions {
 
 export function rendered(over: Partial<K8sOptions> = {}): readonly Manifest[] {
   return renderObjects(quickstart, options(over));
+}
+
+/** Settings of an experiment whose data, and whose checkpoints, are elsewhere. */
+export const IN_BUCKET = [
+  "data.path=s3://models/sets/small",
+  "checkpoint.path=s3://models/runs/one",
+  "storage.endpoint=https://s3.storage.svc:9000",
+];
+export const BUCKET_OPTIONS: Partial<K8sOptions> = { bucket: { ...NO_BUCKET, secret: "s3", workerSecret: "s3-read" } };
+export const ON_SHARED_VOLUME = ["data.path=file:///mnt/team/sets/small", "checkpoint.path=file:///mnt/team/runs/one"];
+
+export function configAt(settings: readonly string[]): Config {
+  return loadConfig({ source: "quickstart", overrides: [...settings], env: {} }).config;
+}
+
+export function renderedAt(settings: readonly string[], over: Partial<K8sOptions> = {}): readonly Manifest[] {
+  return renderObjects(configAt(settings), options(over));
 }
 
 export interface Pod {

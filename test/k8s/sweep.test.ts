@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { loadConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/schema.js";
 import { Cluster } from "../../src/k8s/launch/cluster.js";
-import { k8sOptions } from "../../src/k8s/options.js";
+import { k8sOptions, NO_BUCKET } from "../../src/k8s/options.js";
 import { type ClusterRunner, createClusterRunner } from "../../src/k8s/sweep/runner.js";
 import { studyFolder, studyObjects, trialJob } from "../../src/k8s/sweep/trial-job.js";
 import type { Job, JobPlan, Result } from "../../src/sweep/job.js";
@@ -20,6 +20,7 @@ import { requestOf, requestSchema, resultOf, type TrialReply, type TrialRequest 
 import { isoerg, prepareExperiment } from "../kit/cluster.js";
 import { FakeApi, type Stored } from "./fake-api.js";
 import { FakeControllers } from "./fake-controllers.js";
+import { isAllowed, OWN, outside, policiesOf } from "./reach.js";
 import { containersOf, podsOf, quickstart } from "./rendered.js";
 import { problemsOf } from "./schema.js";
 
@@ -120,6 +121,7 @@ async function work(
     digest: DIGEST,
     spec,
     configOf,
+    config: quickstart,
     engine: { engine: "auto", device: "cpu", threads: 1 },
     say: (text) => said.push(text),
   });
@@ -319,7 +321,7 @@ describe("what a study applies", () => {
   it("is valid, and as hard as the pods of a run; data can't be written, and nothing is reached over the network", () => {
     const options = k8sOptions({ name: "tune", gpus: 1, queue: "research" });
     const request = requestOf({ spec, configOf, folder: "f", engine: { engine: "torch", device: "cuda", threads: 4 } }, job, job, 2);
-    const objects = [...studyObjects(options), trialJob(options, { job: 7, seed: 2, digest: DIGEST }, request)];
+    const objects = [...studyObjects(options, quickstart), trialJob(options, { job: 7, seed: 2, digest: DIGEST }, request)];
     expect(objects.flatMap(problemsOf)).toEqual([]);
     const [pod] = podsOf(objects);
     expect(pod?.template.spec).toMatchObject({ restartPolicy: "Never", automountServiceAccountToken: false });
@@ -334,18 +336,39 @@ describe("what a study applies", () => {
   });
 });
 
-describe("data in a bucket", () => {
-  it("are refused, with what to do instead", () => {
-    const job: Job = { index: 0, trial: 0, point: { "optimizer.lr": 0.01 }, from: 0, to: 1, copyOf: null, result: null };
-    const inBucket = (): Config => ({ ...quickstart, data: { ...quickstart.data, path: "s3://bucket/cifar10" } });
-    const request = requestOf(
-      { spec, configOf: inBucket, folder: "f", engine: { engine: "auto", device: "cpu", threads: 1 } },
-      job,
-      job,
-      1,
-    );
-    expect(() => trialJob(k8sOptions({ name: "tune" }), { job: 0, seed: 1, digest: DIGEST }, request)).toThrow(
-      "data.path is s3://bucket/cifar10: on Kubernetes data come from a claim, not from a bucket",
+describe("a study whose data are in a bucket", () => {
+  const job: Job = { index: 0, trial: 0, point: { "optimizer.lr": 0.01 }, from: 0, to: 1, copyOf: null, result: null };
+  const inBucket: Config = {
+    ...quickstart,
+    data: { ...quickstart.data, path: "s3://models/cifar10" },
+    storage: { ...quickstart.storage, endpoint: "http://10.0.7.1:9000", cacheMiB: 100 },
+  };
+  const engine = { engine: "auto", device: "cpu", threads: 1 } as const;
+  const request = requestOf({ spec, configOf: () => inBucket, folder: "f", engine }, job, job, 1);
+  const place = { job: 0, seed: 1, digest: DIGEST };
+
+  it("gives its trials credentials, a cache and the way there, and makes no claim for data", () => {
+    const options = k8sOptions({ name: "tune", bucket: { ...NO_BUCKET, secret: "s3" } });
+    const objects = [...studyObjects(options, inBucket), trialJob(options, place, request)];
+    expect(objects.flatMap(problemsOf)).toEqual([]);
+    expect(objects.flatMap(({ kind, metadata }) => (kind === "PersistentVolumeClaim" ? [metadata.name] : []))).toEqual(["tune-runs"]);
+    const [container] = podsOf(objects).flatMap(containersOf);
+    expect(container?.env?.map(({ name }) => name)).toEqual([
+      "AWS_ACCESS_KEY_ID",
+      "AWS_SECRET_ACCESS_KEY",
+      "AWS_SESSION_TOKEN",
+      "ISOERG_CACHE",
+    ]);
+    expect(container?.volumeMounts?.map(({ name }) => name)).toEqual(["runs", "cache", "tmp", "shm"]);
+    const trial = { labels: podsOf(objects)[0]?.template.metadata?.labels ?? {}, namespace: OWN };
+    expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.1"), 9000)).toBe(true);
+    expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.1"), 443)).toBe(false);
+    expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.2"), 9000)).toBe(false);
+  });
+
+  it("is refused where nothing says as whom they are read", () => {
+    expect(() => trialJob(k8sOptions({ name: "tune" }), place, request)).toThrow(
+      "data.path is s3://models/cifar10, and nothing says as whom pods reach it",
     );
   });
 });

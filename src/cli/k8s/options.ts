@@ -5,8 +5,9 @@ import { graceSecondsOf, type K8sOptions, k8sOptions, nameOf } from "../../k8s/o
 import { parseCount } from "../engine-options.js";
 import { parseSeconds } from "../worker-count.js";
 import { measure } from "./measure.js";
+import { addPlaceOptions, type PlaceFlags, placesOf } from "./places.js";
 
-export interface K8sFlags {
+export interface K8sFlags extends PlaceFlags {
   readonly name?: string;
   readonly image?: string;
   readonly namespace?: string;
@@ -26,23 +27,26 @@ export interface K8sFlags {
 }
 
 export function addK8sOptions(command: Command): Command {
-  return command
-    .option("--name <name>", "name of the run and its objects (default: the experiment's)")
-    .option("--image <image>", "image of coordinator and workers (default: isoerg:cpu, or isoerg:cuda with --gpus)")
-    .option("--namespace <name>", "namespace of the objects (default: that of whoever applies them)")
-    .option("--workers <n>", "worker pods", parseCount, 2)
-    .option("--min-workers <n>", "go on while so many worker processes are left", parseCount, 1)
-    .option("--gpus <n>", "GPUs of a worker pod, each with a process of its own", parseGpus, 0)
-    .option("--cpu <n>", "cores of a worker process", parseCount)
-    .option("--memory <mib>", "MiB of memory of a worker process", parseCount)
-    .option("--storage-class <name>", "of the volumes (default: the cluster's)")
-    .option("--run-storage <quantity>", "size of the run's volume, as 20Gi")
-    .option("--data-claim <name>", "claim that holds the prepared data sets, a folder each (default: isoerg-data)")
-    .option("--queue <name>", "Kueue's LocalQueue for the workers")
-    .option("--grace-period <s>", "seconds between SIGTERM and SIGKILL (default: 120)", parseSeconds)
-    .option("--measured <run>", "folder of a run of this size: the grace period is taken from its steps and saves")
-    .option("--join-timeout <s>", "seconds that the start waits for all workers (default: 1800)", parseSeconds)
-    .option("--insecure", "plaintext between the pods (default: mutual TLS, with certificates and join token from Secrets)");
+  return addPlaceOptions(
+    command
+      .option("--name <name>", "name of the run and its objects (default: the experiment's)")
+      .option("--image <image>", "image of coordinator and workers (default: isoerg:cpu, or isoerg:cuda with --gpus)")
+      .option("--namespace <name>", "namespace of the objects (default: that of whoever applies them)")
+      .option("--workers <n>", "worker pods", parseCount, 2)
+      .option("--min-workers <n>", "go on while so many worker processes are left", parseCount, 1)
+      .option("--gpus <n>", "GPUs of a worker pod, each with a process of its own", parseGpus, 0)
+      .option("--cpu <n>", "cores of a worker process", parseCount)
+      .option("--memory <mib>", "MiB of memory of a worker process", parseCount)
+      .option("--storage-class <name>", "of the volumes (default: the cluster's)")
+      .option("--run-storage <quantity>", "size of the run's volume, as 20Gi")
+      .option("--data-claim <name>", "claim that holds the prepared data sets, a folder each (default: isoerg-data)")
+      .option("--queue <name>", "Kueue's LocalQueue for the workers")
+      .option("--grace-period <s>", "seconds between SIGTERM and SIGKILL (default: 120)", parseSeconds)
+      .option("--measured <run>", "folder of a run of this size: the grace period is taken from its steps and saves")
+      .option("--join-timeout <s>", "seconds that the start waits for all workers (default: 1800)", parseSeconds)
+      .option("--insecure", "plaintext between the pods (default: mutual TLS, with certificates and join token from Secrets)"),
+    "coordinator and workers",
+  );
 }
 
 /** @throws IsoergError USAGE */
@@ -64,6 +68,7 @@ export function k8sOptionsOf(config: Config, flags: K8sFlags): K8sOptions {
     ...(flags.queue !== undefined && { queue: flags.queue }),
     ...(grace !== undefined && { graceSeconds: grace }),
     ...(flags.joinTimeout !== undefined && { joinTimeoutSeconds: flags.joinTimeout }),
+    ...placesOf(flags),
     tls: !flags.insecure,
   });
 }

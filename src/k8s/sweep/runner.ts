@@ -12,6 +12,7 @@ import { IsoergError } from "../../util/error.js";
 import type { Cluster } from "../launch/cluster.js";
 import { remarksOn, remarksOnJob } from "../launch/view.js";
 import type { K8sOptions } from "../options.js";
+import type { PlacedConfig } from "../places/needs.js";
 import { podsOf, standingOfTrial, type TrialStanding } from "./standing.js";
 import { studyFolder, studyObjects, studySelector, type TrialPlace, trialJob, trialName } from "./trial-job.js";
 
@@ -20,6 +21,8 @@ export interface ClusterRunnerOptions extends Omit<RequestOptions, "folder"> {
   readonly options: K8sOptions;
   /** Of the sweep as it was begun. */
   readonly digest: string;
+  /** Of any trial: all of them have their data at one place. */
+  readonly config: PlacedConfig;
   /** A line for a person. */
   readonly say: (text: string) => void;
 }
@@ -39,7 +42,7 @@ type End = Exclude<TrialStanding, { kind: "underWay" }> | { readonly kind: "gone
 /** Applies what the trials stand on, and begins to follow them. @throws IsoergError where the cluster refuses */
 export async function createClusterRunner(given: ClusterRunnerOptions): Promise<ClusterRunner> {
   const { cluster, options, digest, spec, say } = given;
-  for (const object of studyObjects(options)) await cluster.apply(object);
+  for (const object of studyObjects(options, given.config)) await cluster.apply(object);
   const view = new StudyView(cluster, studySelector(options.name, digest), say);
   const folder = studyFolder(options.name, digest);
 

@@ -8,12 +8,13 @@
  */
 import type { KubernetesObject, V1Job } from "@kubernetes/client-node";
 import type { TrialRequest } from "../../sweep/trial/request.js";
-import { claims, dataMount } from "../coordinator.js";
+import { claims } from "../coordinator.js";
 import { failurePolicy } from "../failure-policy.js";
 import { labelsOf, WORKSPACE } from "../names.js";
 import { denyAll } from "../network-policy.js";
 import { asManifests, type Manifest, serviceAccount } from "../objects.js";
 import type { K8sOptions } from "../options.js";
+import { needsOf, type PlacedConfig, placePolicies, refuseIdle } from "../places/needs.js";
 import { hardenedContainer, hardenedPod } from "../pod.js";
 
 /** Which study a Job belongs to; part of its template, which can't be changed: a Job of another study of that name is refused. */
@@ -55,22 +56,35 @@ function trialLabels(name: string, digest: string): Record<string, string> {
   return { ...labelsOf(name, "trial"), [STUDY_LABEL]: digest.slice(0, 12) };
 }
 
-/** What all trials of a study stand on: account, claims, and a network that lets nothing in or out. */
-export function studyObjects(options: K8sOptions): readonly Manifest[] {
-  return asManifests(options, [serviceAccount(options), ...claims(options, "ReadWriteMany"), denyAll(options.name)]);
+/**
+ * What all trials of a study stand on: account, claims, and a network that lets nothing in, and nothing out but to the bucket that
+ * holds the data, if one does.
+ * @param config of any trial @throws IsoergError USAGE for data that the options don't lead to, and options that lead nowhere
+ */
+export function studyObjects(options: K8sOptions, config: PlacedConfig): readonly Manifest[] {
+  refuseIdle(["trial"], config, options);
+  return asManifests(options, [
+    serviceAccount(options),
+    ...claims(options, config, "ReadWriteMany"),
+    denyAll(options.name),
+    ...placePolicies(["trial"], config, options),
+  ]);
 }
 
 export function trialJob(options: K8sOptions, place: TrialPlace, request: TrialRequest): Manifest {
   const { name, queue, shmMiB } = options;
   const labels = trialLabels(name, place.digest);
+  const needs = needsOf("trial", request.config, options);
   const container = hardenedContainer({
     name: "trial",
     image: options.image,
     args: ["sweep", "trial", `--request=${literal(JSON.stringify(request))}`, `--answer=${ANSWER_FILE}`],
+    env: needs.env,
     resources: options.worker,
     shmMiB,
+    diskMiB: needs.cacheMiB,
     gpus: options.gpus,
-    mounts: [{ name: "runs", mountPath: `${WORKSPACE}/runs` }, dataMount(request.config.data.path)],
+    mounts: [{ name: "runs", mountPath: `${WORKSPACE}/runs` }, ...needs.mounts],
   });
   const job: V1Job & KubernetesObject = {
     apiVersion: "batch/v1",
@@ -85,12 +99,9 @@ export function trialJob(options: K8sOptions, place: TrialPlace, request: TrialR
       template: {
         metadata: { labels },
         spec: hardenedPod({
-          serviceAccount: name,
+          serviceAccount: needs.account ?? name,
           containers: [container],
-          volumes: [
-            { name: "runs", persistentVolumeClaim: { claimName: `${name}-runs` } },
-            { name: "data", persistentVolumeClaim: { claimName: options.dataClaim, readOnly: true } },
-          ],
+          volumes: [{ name: "runs", persistentVolumeClaim: { claimName: `${name}-runs` } }, ...needs.volumes],
           graceSeconds: GRACE_SECONDS,
           shmMiB,
         }),
