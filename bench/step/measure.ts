@@ -7,6 +7,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { Precision } from "../../src/engine/ops.js";
 import { IsoergError } from "../../src/util/error.js";
 import { packageRoot } from "../../src/util/package.js";
 import type { StepCase } from "./cases.js";
@@ -15,13 +16,16 @@ import { type JobOptions, prepareJob } from "./prepare.js";
 
 export type Peer = "none" | "pytorch";
 
+/** Who takes turns: a peer in the case's precision, and in fp32 where that is another. */
+export type Turn = "isoerg" | "pytorch" | "pytorch fp32";
+
 export interface MeasureOptions extends JobOptions {
   readonly rounds: number;
   readonly peer: Peer;
   /** The Python that has PyTorch. */
   readonly python: string;
   readonly signal?: AbortSignal;
-  readonly onTurn?: (turn: { case: string; round: number; who: "isoerg" | "pytorch" }) => void;
+  readonly onTurn?: (turn: { case: string; round: number; who: Turn }) => void;
 }
 
 /** One program's figures of one case. */
@@ -48,43 +52,41 @@ export interface CaseResult {
   readonly batchSize: number;
   readonly isoerg: Figures;
   readonly peer: Figures | null;
+  /** The peer's in fp32, in turn with the others, where the case is in another precision. */
+  readonly peerFp32: Figures | null;
   /** Images a second of isoerg over those of the peer: above 1, isoerg is faster. */
   readonly ratio: number | null;
-  /** The same over the peer's images a second in fp32, where that was measured in the same invocation. */
+  /** The same over the peer's images a second in fp32. */
   readonly ratioToFp32: number | null;
   /** Peak resident memory of isoerg over that of the peer. */
   readonly memoryRatio: number | null;
 }
 
-/** Compares a case with the peer's fp32 of the same step and threads among those measured before it. */
-export function againstFp32(result: CaseResult, before: readonly CaseResult[]): CaseResult {
-  const fp32 = [...before, result].find(
-    (other) => other.case === result.case && other.threads === result.threads && other.precision === "fp32" && other.peer,
-  );
-  return { ...result, ratioToFp32: fp32?.peer ? fp32.peer.stepMs.median / result.isoerg.stepMs.median : null };
-}
-
 /** @throws IsoergError ENGINE when a program fails, or when both do not compute the same network. */
 export async function measureCase(stepCase: StepCase, options: MeasureOptions): Promise<CaseResult> {
   const { folder, macsPerSample } = prepareJob(stepCase, options);
-  const ours: StepResult[] = [];
-  const theirs: StepResult[] = [];
+  // What a narrower precision is worth is what it gains on the peer's fp32, so that takes its turn too.
+  const fp32 =
+    options.peer !== "none" && options.precision !== "fp32" ? prepareJob(stepCase, { ...options, precision: "fp32" }).folder : null;
+  const turns: readonly Turn[] =
+    options.peer === "none" ? ["isoerg"] : fp32 === null ? ["isoerg", "pytorch"] : ["isoerg", "pytorch", "pytorch fp32"];
+  const results: Record<Turn, StepResult[]> = { isoerg: [], pytorch: [], "pytorch fp32": [] };
   try {
     for (let round = 0; round < options.rounds; round++) {
-      const turns = options.peer === "none" ? (["isoerg"] as const) : (["isoerg", "pytorch"] as const);
       for (const who of round % 2 === 0 ? turns : [...turns].reverse()) {
         options.onTurn?.({ case: stepCase.name, round, who });
-        if (who === "isoerg") ours.push(await runOurs(folder, options));
-        else theirs.push(await runPeer(folder, options));
+        if (who === "isoerg") results[who].push(await runOurs(folder, options));
+        else results[who].push(await runPeer(who === "pytorch" ? folder : (fp32 as string), options));
       }
     }
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    for (const one of [folder, fp32]) if (one !== null) rmSync(one, { recursive: true, force: true });
   }
   const flops = flopsPerStep(stepCase, macsPerSample);
   const { batchSize } = stepCase.config.data;
-  const isoerg = summarise(ours, { batchSize, flops });
-  const peer = theirs.length > 0 ? summarise(theirs, { batchSize, flops }) : null;
+  const figures = (who: Turn) => (results[who].length > 0 ? summarise(results[who], { batchSize, flops }) : null);
+  const isoerg = figures("isoerg") as Figures;
+  const [peer, peerFp32] = [figures("pytorch"), figures("pytorch fp32")];
   if (peer) checkSameNetwork(isoerg, peer);
   return {
     case: stepCase.name,
@@ -94,10 +96,20 @@ export async function measureCase(stepCase: StepCase, options: MeasureOptions): 
     batchSize,
     isoerg,
     peer,
+    peerFp32,
     ratio: peer && peer.stepMs.median / isoerg.stepMs.median,
-    ratioToFp32: null,
+    ratioToFp32: ratioToFp32(options.precision, { isoerg, peer, peerFp32 }),
     memoryRatio: peer && isoerg.peakRssBytes / peer.peakRssBytes,
   };
+}
+
+/** Images a second of isoerg, whatever its precision, over those of the peer in fp32. */
+export function ratioToFp32(
+  precision: Precision,
+  { isoerg, peer, peerFp32 }: Pick<CaseResult, "isoerg" | "peer" | "peerFp32">,
+): number | null {
+  const reference = precision === "fp32" ? peer : peerFp32;
+  return reference && reference.stepMs.median / isoerg.stepMs.median;
 }
 
 /**
@@ -162,7 +174,9 @@ function runPeer(folder: string, options: MeasureOptions): Promise<StepResult> {
   const threads = String(options.threads);
   const env = {
     OMP_NUM_THREADS: threads,
+    // As our engine has them: threads sleep while they wait, but not at once.
     OMP_WAIT_POLICY: "PASSIVE",
+    GOMP_SPINCOUNT: "5000",
     // glibc gives every activation back to the kernel and faults it in again; at its ceiling of 32 MiB it keeps most.
     MALLOC_TRIM_THRESHOLD_: "33554432",
     MALLOC_TOP_PAD_: "33554432",

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { stepCase, stepCases } from "../../bench/step/cases.js";
 import type { StepResult } from "../../bench/step/job.js";
-import { againstFp32, type CaseResult, flopsPerStep, summarise } from "../../bench/step/measure.js";
+import { type CaseResult, flopsPerStep, ratioToFp32, summarise } from "../../bench/step/measure.js";
 import { type JobOptions, prepareJob } from "../../bench/step/prepare.js";
 import { runJob } from "../../bench/step/run.js";
 import { renderPart, renderResults } from "../../src/cli/bench/render.js";
@@ -104,6 +104,7 @@ describe("the figures", () => {
         batchSize: 64,
         isoerg,
         peer,
+        peerFp32: null,
         ratio: 1.5,
         ratioToFp32: null,
         memoryRatio: 1,
@@ -113,10 +114,13 @@ describe("the figures", () => {
       "  p: 100 ms (median of 1, 100 to 100); 7 operations; 50 % of 100 GFLOP/s\n    attack 60.0, update 40.0\n",
     );
     expect(renderResults([one]).split("\n")[1]).toMatch(/^c +2 +fp32 +100 +640 +50 % +500 MB +150 +500 MB +1\.50 x *$/);
-    // A bf16 case is held to the peer's fp32 figures of the same step and threads, where there are any.
-    const narrow = { ...one, precision: "bf16", isoerg: summarise([result([50], {})], { batchSize: 64, flops: 5e9 }) };
-    expect(againstFp32(narrow, [one]).ratioToFp32).toBe(3);
-    expect(againstFp32({ ...narrow, threads: 1 }, [one]).ratioToFp32).toBeNull();
-    expect(renderResults([againstFp32(narrow, [one])]).split("\n")[1]).toMatch(/3\.00 x *$/);
+    // A bf16 case is held to the peer's fp32 figures of the same invocation.
+    const narrow = { ...one, precision: "bf16", isoerg: summarise([result([50], {})], { batchSize: 64, flops: 5e9 }), peerFp32: peer };
+    expect(ratioToFp32("bf16", narrow)).toBe(3);
+    expect(ratioToFp32("fp32", one)).toBe(1.5);
+    expect(ratioToFp32("bf16", { ...narrow, peerFp32: null })).toBeNull();
+    const shown = { ...narrow, ratioToFp32: 3 };
+    expect(renderResults([shown]).split("\n")[1]).toMatch(/3\.00 x *$/);
+    expect(renderPart(shown)).toContain("  peer in fp32: 150 ms (median of 1, 150 to 150); 7 operations\n");
   });
 });

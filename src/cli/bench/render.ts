@@ -4,9 +4,10 @@ import { textTable } from "../text-table.js";
 
 /** One case, in full. */
 export function renderPart(result: CaseResult): string {
-  const { summary, threads, precision, isoerg, peer } = result;
+  const { summary, threads, precision, isoerg, peer, peerFp32 } = result;
   const lines = [`${result.case}: ${summary}; ${threads} thread${threads === 1 ? "" : "s"}, inner loops in ${precision}`, describe(isoerg)];
   if (peer) lines.push(describe(peer));
+  if (peerFp32) lines.push(describe({ ...peerFp32, program: `${peerFp32.program} in fp32` }));
   return `${lines.join("\n")}\n`;
 }
 

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { stepCases } from "../../../bench/step/cases.js";
-import { againstFp32, type CaseResult, type MeasureOptions, measureCase, type Peer } from "../../../bench/step/measure.js";
+import { type CaseResult, type MeasureOptions, measureCase, type Peer } from "../../../bench/step/measure.js";
 import type { Precision } from "../../engine/ops.js";
 import { IsoergError } from "../../util/error.js";
 import { describeMachine } from "../../util/machine.js";
@@ -49,7 +49,6 @@ async function benchStep(names: readonly string[], flags: StepFlags, signal: Abo
   const live = process.stderr.isTTY === true;
   const status = (text: string) => live && process.stderr.write(`\r\u001b[K${text}`);
   const { engine, device, rounds, peer, python } = flags;
-  // In fp32 first: then a bf16 case finds the peer's fp32 figures of its own threads, measured in the same invocation.
   const variants: readonly Pick<MeasureOptions, "threads" | "precision">[] = flags.all
     ? [1, 2].flatMap((threads) => (["fp32", "bf16"] as const).map((precision) => ({ threads, precision })))
     : [{ threads: flags.threads, precision: flags.precision }];
@@ -63,7 +62,7 @@ async function benchStep(names: readonly string[], flags: StepFlags, signal: Abo
         onTurn: (turn) =>
           status(`${turn.case}, ${variant.threads} x ${variant.precision}: ${turn.who}, round ${turn.round + 1} of ${rounds} ...`),
       };
-      const result = againstFp32(await measureCase(stepCase, options), results);
+      const result = await measureCase(stepCase, options);
       status("");
       results.push(result);
       process.stdout.write(renderPart(result));

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "philox.h" // ISOERG_CLONES
+#include "processor.h"
+#include "silu_avx512.h"
 
 #define ISOERG_INLINE static inline __attribute__((always_inline))
 
@@ -165,6 +167,20 @@ at::Tensor applyActivation(
   return result;
 }
 
+inline ActivationFunctions<float> siluOf(float) {
+#ifdef ISOERG_X86
+  if (vectorLevel() == 2) return {siluForwardFloatAvx512, siluBackwardFloatAvx512};
+#endif
+  return {forwardSiluFloat, backwardSiluFloat};
+}
+inline ActivationFunctions<uint16_t> siluOf(uint16_t) {
+#ifdef ISOERG_X86
+  if (vectorLevel() == 2 && roundsToBfloat()) return {siluForwardNativeBfloatAvx512, siluBackwardNativeBfloatAvx512};
+  if (vectorLevel() == 2) return {siluForwardBfloatAvx512, siluBackwardBfloatAvx512};
+#endif
+  return {forwardSiluBfloat, backwardSiluBfloat};
+}
+
 // kind 0 silu, 1 softplus. With dy its product with the derivative at x, else the value. An undefined tensor where these
 // loops don't apply (another device, another type, storage with gaps or in another order): then ATen's operators do.
 inline at::Tensor activation(int kind, const at::Tensor& x, const at::Tensor& dy, float parameter) {
@@ -172,14 +188,12 @@ inline at::Tensor activation(int kind, const at::Tensor& x, const at::Tensor& dy
   if (dy.defined()) fits = fits && dy.scalar_type() == x.scalar_type() && dy.sizes() == x.sizes() && dy.strides() == x.strides();
   if (!fits) return {};
   if (x.scalar_type() == at::kFloat) {
-    ActivationFunctions<float> functions = kind == 0 ? ActivationFunctions<float>{forwardSiluFloat, backwardSiluFloat}
-                                                     : ActivationFunctions<float>{forwardSoftplusFloat, backwardSoftplusFloat};
+    ActivationFunctions<float> functions = kind == 0 ? siluOf(0.0f) : ActivationFunctions<float>{forwardSoftplusFloat, backwardSoftplusFloat};
     return applyActivation(functions, x, dy, parameter);
   }
   if (x.scalar_type() == at::kBFloat16) {
-    ActivationFunctions<uint16_t> functions = kind == 0
-        ? ActivationFunctions<uint16_t>{forwardSiluBfloat, backwardSiluBfloat}
-        : ActivationFunctions<uint16_t>{forwardSoftplusBfloat, backwardSoftplusBfloat};
+    ActivationFunctions<uint16_t> functions =
+        kind == 0 ? siluOf(uint16_t(0)) : ActivationFunctions<uint16_t>{forwardSoftplusBfloat, backwardSoftplusBfloat};
     return applyActivation(functions, x, dy, parameter);
   }
   return {};

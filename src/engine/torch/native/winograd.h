@@ -68,10 +68,11 @@ void convolveAll(const WinogradShape& s, const at::Tensor& x, const at::Tensor& 
     auto* scratch = static_cast<float*>(memory.get());
     const float* u = filter.data_ptr<float>();
     if constexpr (sizeof(Storage) == 4) {
-      if (winogradLevel() == 2) convolveFloatAvx512(s, from, u, bias, nothing, scratch, begin, end, to);
+      if (vectorLevel() == 2) convolveFloatAvx512(s, from, u, bias, nothing, scratch, begin, end, to);
       else convolveFloatAvx2(s, from, u, bias, nothing, scratch, begin, end, to);
     } else {
-      if (winogradLevel() == 2) convolveBfloatAvx512(s, from, u, bias, nothing, scratch, begin, end, to);
+      if (vectorLevel() == 2 && roundsToBfloat()) convolveNativeBfloatAvx512(s, from, u, bias, nothing, scratch, begin, end, to);
+      else if (vectorLevel() == 2) convolveBfloatAvx512(s, from, u, bias, nothing, scratch, begin, end, to);
       else convolveBfloatAvx2(s, from, u, bias, nothing, scratch, begin, end, to);
     }
   });
@@ -80,7 +81,7 @@ void convolveAll(const WinogradShape& s, const at::Tensor& x, const at::Tensor& 
 
 // x [B,H,W,in], filter of winogradFilter, bias [out] or undefined -> [B,H',W',out], or an undefined tensor where ATen's must do it.
 inline at::Tensor winogradConvolution(const at::Tensor& x, const at::Tensor& filter, const at::Tensor& bias, int64_t out, int64_t padding) {
-  if (winogradLevel() == 0 || !winogradStorage(x) || !x.is_contiguous() || x.dim() != 4 || padding < 0 || padding > 2) return {};
+  if (vectorLevel() == 0 || !winogradStorage(x) || !x.is_contiguous() || x.dim() != 4 || padding < 0 || padding > 2) return {};
   WinogradShape s{x.size(0), x.size(1), x.size(2), x.size(1) + 2 * padding - 2, x.size(2) + 2 * padding - 2, x.size(3), out, padding};
   if (s.batch == 0 || !winogradPays(s.in, s.out, s.outHeight, s.outWidth) || filter.numel() != kPoints * s.in * s.out) return {};
   at::Tensor y = at::empty({s.batch, s.outHeight, s.outWidth, s.out}, x.options());
@@ -105,10 +106,10 @@ void filterGradientAll(const WinogradShape& s, const at::Tensor& x, const at::Te
       float* sum = sums.data_ptr<float>() + part * kPoints * s.in * s.out;
       int64_t begin = s.numChunks() * part / parts, end = s.numChunks() * (part + 1) / parts;
       if constexpr (sizeof(Storage) == 4) {
-        if (winogradLevel() == 2) filterGradientFloatAvx512(s, from, gradient, nothing, scratch, begin, end, sum);
+        if (vectorLevel() == 2) filterGradientFloatAvx512(s, from, gradient, nothing, scratch, begin, end, sum);
         else filterGradientFloatAvx2(s, from, gradient, nothing, scratch, begin, end, sum);
       } else {
-        if (winogradLevel() == 2) filterGradientBfloatAvx512(s, from, gradient, nothing, scratch, begin, end, sum);
+        if (vectorLevel() == 2) filterGradientBfloatAvx512(s, from, gradient, nothing, scratch, begin, end, sum);
         else filterGradientBfloatAvx2(s, from, gradient, nothing, scratch, begin, end, sum);
       }
     }
@@ -118,7 +119,7 @@ void filterGradientAll(const WinogradShape& s, const at::Tensor& x, const at::Te
 
 // x [B,H,W,in], dy [B,H',W',out] of one type -> dL/dfilter [3,3,in,out] in float32, or an undefined tensor.
 inline at::Tensor winogradFilterGradient(const at::Tensor& x, const at::Tensor& dy, int64_t padding) {
-  if (winogradLevel() == 0 || !winogradStorage(x) || x.scalar_type() != dy.scalar_type() || !x.is_contiguous() || !dy.is_contiguous() || x.dim() != 4)
+  if (vectorLevel() == 0 || !winogradStorage(x) || x.scalar_type() != dy.scalar_type() || !x.is_contiguous() || !dy.is_contiguous() || x.dim() != 4)
     return {};
   WinogradShape s{x.size(0), x.size(1), x.size(2), dy.size(1), dy.size(2), x.size(3), dy.size(3), padding};
   if (s.batch == 0 || s.outHeight != s.height + 2 * padding - 2 || s.outWidth != s.width + 2 * padding - 2 ||

@@ -3,8 +3,8 @@
 // Each loop is compiled for AVX-512 and for AVX2, for float32 and for bfloat16 storage; the processor is asked once.
 #pragma once
 #include <algorithm>
-#include <atomic>
 
+#include "processor.h"
 #include "winograd_tile.h"
 
 namespace isoerg {
@@ -154,7 +154,7 @@ ISOERG_INLINE void filterGradientChunks(
   }
 }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef ISOERG_X86
 #define ISOERG_WINOGRAD(Isa, Storage, Name, Target)                                                                                          \
   __attribute__((target(Target))) inline void convolve##Name(                                                                                \
       const WinogradShape& s, const Storage* x, const float* filter, const float* bias, const Storage* zeros, float* scratch, int64_t begin, \
@@ -166,31 +166,13 @@ ISOERG_INLINE void filterGradientChunks(
       float* sums) {                                                                                                                         \
     filterGradientChunks<Isa>(s, x, dy, zeros, scratch, begin, end, sums);                                                                   \
   }
-#define ISOERG_AVX512 "avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512"
 ISOERG_WINOGRAD(Avx512, float, FloatAvx512, ISOERG_AVX512)
 ISOERG_WINOGRAD(Avx512, uint16_t, BfloatAvx512, ISOERG_AVX512)
+ISOERG_WINOGRAD(Avx512Bfloat, uint16_t, NativeBfloatAvx512, ISOERG_AVX512)
 ISOERG_WINOGRAD(Avx2, float, FloatAvx2, "avx2,fma")
 ISOERG_WINOGRAD(Avx2, uint16_t, BfloatAvx2, "avx2,fma")
 #undef ISOERG_WINOGRAD
 #define ISOERG_HAS_WINOGRAD 1
 #endif
-
-// 2 AVX-512, 1 AVX2, 0 neither: ATen's convolutions are taken then.
-inline int processorLevel() {
-#ifdef ISOERG_HAS_WINOGRAD
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-    return 2;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
-#endif
-  return 0;
-}
-inline std::atomic<int>& levelLimit() {
-  static std::atomic<int> limit(2);
-  return limit;
-}
-inline int winogradLevel() {
-  static const int level = processorLevel(); // asked once
-  return std::min(level, levelLimit().load(std::memory_order_relaxed));
-}
 
 } // namespace isoerg

@@ -19,12 +19,17 @@ namespace isoerg {
 // Vectors of 16 values, and blocks of rows x 2 vectors in registers: 16 accumulators of 32 registers with AVX-512.
 struct Avx512 {
   static constexpr int kLanes = 16, kRows = 8;
+  static constexpr bool kRounds = false; // has an instruction that rounds to bfloat16
   typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
   typedef uint32_t Words __attribute__((vector_size(64), aligned(4), may_alias));
   typedef uint16_t Halves __attribute__((vector_size(32), aligned(2), may_alias));
 };
+struct Avx512Bfloat : Avx512 {
+  static constexpr bool kRounds = true;
+};
 struct Avx2 {
   static constexpr int kLanes = 8, kRows = 4;
+  static constexpr bool kRounds = false;
   typedef float Vector __attribute__((vector_size(32), aligned(4), may_alias));
   typedef uint32_t Words __attribute__((vector_size(32), aligned(4), may_alias));
   typedef uint16_t Halves __attribute__((vector_size(16), aligned(2), may_alias));
@@ -45,6 +50,14 @@ ISOERG_INLINE void storeLanes(typename Isa::Vector value, float* out) {
 }
 template <class Isa>
 ISOERG_INLINE void storeLanes(typename Isa::Vector value, uint16_t* out) { // to the nearest, ties to even; NaN stays NaN
+#ifdef ISOERG_X86
+  if constexpr (Isa::kRounds) {
+    typename Isa::Halves halves;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(value)); // by its name: functions without the target are inlined here
+    *reinterpret_cast<typename Isa::Halves*>(out) = halves;
+    return;
+  }
+#endif
   typedef typename Isa::Words Words;
   Words bits = reinterpret_cast<Words&>(value);
   Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
