@@ -27,6 +27,7 @@ import { Offers } from "./offers.js";
 import { type OwnShards, openOwnShards } from "./own-shards.js";
 import { Place } from "./place.js";
 import { Prefetch } from "./prefetch.js";
+import { type SliceSource, slicesLater } from "./slices.js";
 import { type SaveOptions, sendState } from "./state-transfer.js";
 import type { SharedVectors } from "./sums.js";
 import { type StopTurn, Turns } from "./turns.js";
@@ -55,8 +56,8 @@ export class WorkerLink {
   #numChains = 0;
   #groupSize = 1;
   #network: Partial<Config["communication"]> = {};
-  /** undefined before the first welcome. */
-  #ownShards: OwnShards | null | undefined;
+  /** undefined before the first welcome; null comes of it where the coordinator sends samples. */
+  #ownShards: Promise<OwnShards | null> | undefined;
   #verdict: VerdictMessage | null = null;
   #toSave: SaveOptions | null = null;
   #retiring: string | null = null;
@@ -216,7 +217,10 @@ export class WorkerLink {
     await this.#closePlace(new IsoergError("STOPPED", "the worker is closing"));
     this.#offers.close();
     await this.#connection.leave(GOODBYE_MS);
-    await this.#ownShards?.close();
+    await this.#ownShards?.then(
+      (shards) => shards?.close(),
+      () => {},
+    );
     await this.#connection.close();
   }
 
@@ -278,8 +282,16 @@ export class WorkerLink {
     this.#numChains = message.numChains;
     this.#groupSize = config.model ? groupSizeOf(config.model) : 1;
     this.#network = config.communication ?? {};
-    this.#ownShards ??= openOwnShards(message, (notice) => this.#options.log.warn({ notice }, "storage"));
+    this.#ownShards ??= this.#openShards(message);
+    this.#ownShards.catch(() => {}); // told by a generation's slices
     if (this.#retiring !== null) this.retire(this.#retiring);
+  }
+
+  async #openShards(message: Welcome): Promise<OwnShards | null> {
+    const { log } = this.#options;
+    const shards = await openOwnShards(message, (notice) => log.warn({ notice }, "storage"));
+    log.info({ from: shards ? "its own shards" : "the coordinator" }, "samples");
+    return shards;
   }
 
   #begin(message: GenerationMessage): void {
@@ -293,9 +305,13 @@ export class WorkerLink {
     const onRefusal = (reason: string): void => log.warn({ generation, reason }, "sums take a slower way");
     const sums = { shared, streams, network: this.#network, onRefusal };
     const groupSize = this.#groupSize;
-    const slices =
-      this.#ownShards?.slicesOf(message, groupSize) ??
-      new Prefetch(callServerStream(client, coordination.samples, { generation, rank, fromStep: step }));
+    const slices = slicesLater(
+      Promise.resolve(this.#ownShards).then(
+        (shards): SliceSource =>
+          shards?.slicesOf(message, groupSize) ??
+          new Prefetch(callServerStream(client, coordination.samples, { generation, rank, fromStep: step })),
+      ),
+    );
     const place = new Place({ message, slices, runHash, numChains: this.#numChains, groupSize, sums });
     this.#turns.begin(place);
     this.#offers.begin(generation, step);

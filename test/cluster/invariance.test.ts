@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import { readJournal } from "../../src/coordinator/journal.js";
-import { isoerg, prepareExperiment } from "../kit/cluster.js";
+import { addressOf, isoerg, isoergIn, prepareExperiment } from "../kit/cluster.js";
 
 const STEPS = 24; // two epochs
 let folder: string;
@@ -20,11 +20,16 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+const ENGINE = ["--engine", "cpu", "--threads", "1"];
+
 async function metricsWith(workers: number, ...overrides: string[]): Promise<Record<string, number>[]> {
   const run = join(await mkdtemp(join(folder, `with-${workers}-`)), "run");
-  const words = ["train", experiment, "--engine", "cpu", "--threads", "1", "--run", run, "--workers", String(workers), ...overrides];
-  const { code, error } = await isoerg(...words).ended;
+  const { code, error } = await isoerg("train", experiment, ...ENGINE, "--run", run, "--workers", String(workers), ...overrides).ended;
   expect({ code, error }).toMatchObject({ code: 0 });
+  return metricsOf(run);
+}
+
+async function metricsOf(run: string): Promise<Record<string, number>[]> {
   // Every sample of every epoch took part in exactly one committed step, and all workers held the same parameters' bits.
   const { lines } = await readJournal(run);
   expect(auditJournal(lines)).toMatchObject({ faults: [], numTakenBack: 0 });
@@ -52,6 +57,20 @@ describe("the number of workers", () => {
   test("changes neither losses nor energies of the first 20 steps beyond 1e-4", async () => {
     const [one, two, four] = [await metricsWith(1), await metricsWith(2), await metricsWith(4)];
     for (const other of [two, four]) expectSame(other, one, ["gradient-norm"]);
+  }, 60_000);
+
+  test("nor does it matter who reads the shards: workers that see no data set are sent the same samples", async () => {
+    const run = join(await mkdtemp(join(folder, "sent-")), "run");
+    const elsewhere = await mkdtemp(join(folder, "elsewhere-"));
+    // A path that leads to the data set from the coordinator's folder only.
+    const leading = isoergIn(folder, "coordinator", experiment, "data.path=data", "--run", run, "--workers", "2");
+    const address = await addressOf(run);
+    const workers = ["a", "b"].map((id) =>
+      isoergIn(elsewhere, "worker", "--coordinator", address, "--id", id, ...ENGINE, "--log", join(run, id)),
+    );
+    for (const { ended } of [leading, ...workers]) expect(await ended).toMatchObject({ code: 0 });
+    for (const id of ["a", "b"]) expect(await readFile(join(run, id), "utf8")).toContain('"from":"the coordinator","msg":"samples"');
+    expect(await metricsOf(run)).toEqual(await metricsWith(2));
   }, 60_000);
 
   test("nor those of a network with batch norm over groups of samples, nor its running statistics", async () => {

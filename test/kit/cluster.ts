@@ -2,7 +2,7 @@
  * Runs of real processes: the compiled program, a small data set on disk, a run's own status to wait on. Nothing sleeps: a
  * test waits for a step that the coordinator says was committed, then does its harm.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, watch } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
@@ -74,7 +74,16 @@ export function isoerg(...words: string[]): RunningProgram {
 
 /** The same with more in its environment. */
 export function isoergWith(env: Readonly<Record<string, string>>, ...words: string[]): RunningProgram {
-  const child = spawn(process.execPath, [PROGRAM, ...words], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
+  return start({ env: { ...process.env, ...env } }, words);
+}
+
+/** The same in another folder. */
+export function isoergIn(cwd: string, ...words: string[]): RunningProgram {
+  return start({ cwd }, words);
+}
+
+function start(how: Pick<SpawnOptions, "cwd" | "env">, words: readonly string[]): RunningProgram {
+  const child = spawn(process.execPath, [PROGRAM, ...words], { stdio: ["ignore", "pipe", "pipe"], ...how });
   let out = "";
   let error = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

@@ -4,7 +4,7 @@ import { placeSchema } from "./place.js";
 
 export const dataSchema = z.strictObject({
   path: placeSchema.describe(
-    "folder that `isoerg data prepare` wrote; s3://bucket/prefix or file:///folder where workers are to read it themselves",
+    "folder that `isoerg data prepare` wrote, streamed to workers that don't see it; s3://bucket/prefix or file:///folder where all are to read it themselves",
   ),
   batchSize: z.int().positive().default(128).describe("samples in one global batch, over all workers"),
   subset: z.int().positive().nullable().default(null).describe("train on the first N samples only; null for all"),
