@@ -2,6 +2,8 @@
 export interface PhaseClock {
   /** Ends the phase under way and begins another. */
   begin(phase: string): void;
+  /** Another phase in the midst of the one under way, which goes on after it. */
+  within<Result>(phase: string, work: () => Result): Result;
   /** Ends the last phase and returns all of them. */
   finish(): Record<string, number>;
 }
@@ -13,12 +15,22 @@ export function createPhaseClock(announce: (phase: string) => void, now: () => n
   const end = (at: number): void => {
     if (current) phases[current.name] = (phases[current.name] ?? 0) + at - current.since;
   };
+  const begin = (phase: string): void => {
+    const at = now();
+    end(at);
+    current = { name: phase, since: at };
+    announce(phase);
+  };
   return {
-    begin(phase) {
-      const at = now();
-      end(at);
-      current = { name: phase, since: at };
-      announce(phase);
+    begin,
+    within(phase, work) {
+      const outer = current;
+      begin(phase);
+      try {
+        return work();
+      } finally {
+        if (outer) begin(outer.name);
+      }
     },
     finish() {
       end(now());

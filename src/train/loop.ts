@@ -133,7 +133,7 @@ export function train({ config, data, gaussians, link, salt = 0 }: TrainOptions)
         drives: state.drives,
         gradient,
         clock,
-        sumOverWorkers,
+        sumOverWorkers: (values: Float32Array) => clock.within("reduce", () => sumOverWorkers(values)),
       };
       output = computeStep(input);
       clock.begin("reduce");
