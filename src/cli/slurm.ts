@@ -1,7 +1,7 @@
 /** `isoerg slurm render`: an experiment as an sbatch script, to be read, kept and submitted. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { loadConfig } from "../config/load.js";
 import { slurmOptions } from "../launch/slurm/options.js";
 import { renderSlurm } from "../launch/slurm/script.js";
@@ -24,6 +24,7 @@ interface Flags {
   readonly qos?: string;
   readonly gracePeriod: number;
   readonly maxRequeues: number;
+  readonly maxRestarts: number;
   readonly out?: string;
 }
 
@@ -45,7 +46,8 @@ export function slurmCommand(): Command {
     .option("--account <name>", "of the job")
     .option("--qos <name>", "of the job")
     .option("--grace-period <s>", "seconds before the end of its time at which the job is told", parseSeconds, 180)
-    .option("--max-requeues <n>", "how often the job is queued again by itself", parseSeconds, 20)
+    .option("--max-requeues <n>", "how often the job is queued again by itself", parseTimes, 20)
+    .option("--max-restarts <n>", "how often each worker that dies is started again within the job", parseTimes, 5)
     .option("--out <file>", "write it there (default: to the terminal)")
     .addHelpText(
       "after",
@@ -79,4 +81,10 @@ export function slurmCommand(): Command {
     .description("Runs under Slurm.")
     .addCommand(render)
     .addHelpText("after", "\nExample:\n  $ isoerg slurm render jdat --nodes 4 --gpus 8 --out jdat.sbatch");
+}
+
+/** For commander. */
+function parseTimes(text: string): number {
+  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("It takes a whole number from 0 on.");
+  return Number(text);
 }

@@ -26,6 +26,10 @@ export interface SlurmOptions {
   readonly graceSeconds: number;
   /** How often the job queues again by itself. */
   readonly maxRequeues: number;
+  /** How often each worker that dies is started again within the job. */
+  readonly maxRestarts: number;
+  /** Before the first of them; it doubles with each. */
+  readonly restartPauseSeconds: number;
 }
 
 const MAX_NAME = 60;
@@ -46,6 +50,8 @@ export function slurmOptions(given: Partial<SlurmOptions> & Pick<SlurmOptions, "
     qos: null,
     graceSeconds: 180,
     maxRequeues: 20,
+    maxRestarts: 5,
+    restartPauseSeconds: 5,
     ...given,
   };
   const refuse = (message: string): never => {

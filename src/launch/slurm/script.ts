@@ -6,15 +6,17 @@
  * Slurm starts, kills and queues again; the exit codes of src/cli/README.md decide. 75 and 143 (all that was done is saved) queue the
  * job again, unless Slurm itself is ending it (cancelled, preempted: its state is no longer RUNNING, and Slurm requeues what it
  * preempts); 0, 1 and 2 are the job's end. Before its time is over Slurm tells the batch script alone (--signal=B:TERM), so that
- * the coordinator saves while all workers are there. A task is the worker itself, without a shell around it: whichever way a site's
- * Slurm signals processes, it hears one SIGTERM.
+ * the coordinator saves while all workers are there. A worker that dies is started again within its task (task.ts).
  */
 import { configToYaml } from "../../config/print.js";
 import type { Config } from "../../config/schema.js";
 import { numWorkers, type SlurmOptions } from "./options.js";
+import { ENDED_FUNCTION, OVER_FILE, taskScript } from "./task.js";
 
-/** Below its minimum a run waits so long for workers: none comes anew within an allocation. */
-const REJOIN_SECONDS = 30;
+/** Below its minimum a run waits so long for workers that are started again: a pause, and an engine on a cold device. */
+const REJOIN_SECONDS = 180;
+/** A coordinator that is gone doesn't come again in this job. */
+const RECONNECT_SECONDS = 30;
 const JOIN_SECONDS = 900;
 /** After the coordinator's end; a worker that hangs hears a second SIGTERM then. */
 const LEAVE_SECONDS = 60;
@@ -46,6 +48,9 @@ mkdir -p "$(dirname "$job")" && mkdir -m 700 "$job" || exit 1
 cat >"$job/experiment.yaml" <<'END_OF_EXPERIMENT'
 ${configToYaml(config).trimEnd()}
 END_OF_EXPERIMENT
+cat >"$job/worker.sh" <<'END_OF_WORKER'
+${taskScript(options).trimEnd()}
+END_OF_WORKER
 "\${isoerg[@]}" certs make --out "$job" --host "$node" "$full" >/dev/null || exit
 "\${isoerg[@]}" certs token "$job/token" >/dev/null || exit
 rm -f "$job/ca-key.pem"
@@ -56,19 +61,7 @@ terminated=
 coordinator=
 trap 'if [ -z "$terminated" ]; then terminated=1; kill -TERM "$coordinator" 2>/dev/null; fi' TERM
 # The exit status of a process, also where a signal comes while it is waited for.
-ended() {
-  local code again
-  wait "$1"
-  code=$?
-  while [ -n "$terminated" ] && [ "$code" -gt 128 ]; do
-    wait "$1"
-    again=$?
-    [ "$again" -eq 127 ] && break
-    [ "$again" -eq "$code" ] && ! kill -0 "$1" 2>/dev/null && break
-    code=$again
-  done
-  return "$code"
-}
+${ENDED_FUNCTION}
 
 "\${isoerg[@]}" coordinator "$job/experiment.yaml" --resume --run "$run" --listen "0.0.0.0:$port" \\
   --workers ${numWorkers(options)} --min-workers ${options.minWorkers} \\
@@ -76,14 +69,14 @@ ended() {
 coordinator=$!
 [ -z "$terminated" ] || kill -TERM "$coordinator"
 
-# shellcheck disable=SC2016 # variables of the task, not of this script
-srun --cpus-per-task=${options.cpus} --kill-on-bad-exit=0 --wait=0 bash -c 'exec "$@" --id "worker-$SLURM_PROCID"${deviceWords(options)}' worker \\
+srun --cpus-per-task=${options.cpus} --kill-on-bad-exit=0 --wait=0 bash "$job/worker.sh" \\
   "\${isoerg[@]}" worker --coordinator "$node:$port,$full:$port" \\
-  --connect-timeout ${JOIN_SECONDS} --reconnect-timeout ${REJOIN_SECONDS} --threads ${options.cpus} "\${secured[@]}" &
+  --connect-timeout ${JOIN_SECONDS} --reconnect-timeout ${RECONNECT_SECONDS} --threads ${options.cpus} "\${secured[@]}" &
 workers=$!
 
 ended "$coordinator"
 code=$?
+: >"$job/${OVER_FILE}" # no worker is started again from here on
 # Workers of a coordinator that has saved wait for the next one; that comes with workers of its own.
 [ "$code" -eq 0 ] || kill -TERM "$workers" 2>/dev/null
 (sleep ${LEAVE_SECONDS} && kill -TERM "$workers") >/dev/null 2>&1 &
@@ -127,11 +120,6 @@ function directives(options: SlurmOptions): string {
     "output=%x-%j.out",
   ];
   return lines.map((line) => `#SBATCH --${line}`).join("\n");
-}
-
-/** One GPU a worker: all of a node's are visible to each task, which takes the one of its own number. */
-function deviceWords({ gpus }: SlurmOptions): string {
-  return gpus > 0 ? ' --engine torch --device "cuda:$SLURM_LOCALID"' : "";
 }
 
 /** For bash; plain words stay as they are. */
