@@ -9,6 +9,7 @@
 import type { StatePart } from "../checkpoint/state-part.js";
 import type { Adjustment } from "../config/adjustment.js";
 import type { Range } from "../util/range.js";
+import type { Phase } from "./clock.js";
 
 export type { Range, StatePart };
 
@@ -98,5 +99,5 @@ export interface Link {
   /** Hands over what an offer asked for; the data is copied before the call returns. */
   offer(parts: readonly StatePart[]): void;
   /** Says what the loop is doing, for heartbeats and status. Cheap. */
-  phase(name: string): void;
+  phase(name: Phase): void;
 }

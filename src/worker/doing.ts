@@ -5,8 +5,12 @@
  *
  * A process that was stopped (SIGSTOP, a suspended machine) does nothing in that time; so its clock stands still. The link's own
  * heartbeats show how long that was: they come from a timer that does not fire while the process is stopped.
+ *
+ * What the thread asks comes as messages; what it does between them is felt (`pulse.ts`), at a heartbeat, and so up to one late.
  */
+import type { Phase } from "../train/clock.js";
 import type { Doing } from "../wire/messages.js";
+import { Pulse } from "./pulse.js";
 
 export interface DoingClock {
   /** Milliseconds of a monotonic clock. */
@@ -30,7 +34,9 @@ const AWAY_FACTOR = 3;
 
 export class Activity {
   readonly #clock: DoingClock;
-  #phase = "starting";
+  readonly #pulse: Pulse;
+  #beats: number;
+  #phase: Phase = "starting";
   #waits = 0;
   /** When the thread was last heard of. */
   #sinceMs: number;
@@ -38,16 +44,19 @@ export class Activity {
   #busyAtMs: number;
   #looked: { readonly atMs: number; readonly cpuMs: number };
 
-  constructor(clock: DoingClock = PROCESS_CLOCK) {
+  constructor(pulse = new Pulse(), clock: DoingClock = PROCESS_CLOCK) {
     this.#clock = clock;
+    this.#pulse = pulse;
+    this.#beats = pulse.beats;
     this.#looked = { atMs: clock.now(), cpuMs: clock.cpuMs() };
     this.#sinceMs = this.#looked.atMs;
     this.#busyAtMs = this.#looked.atMs;
   }
 
-  /** The thread goes on, in this phase. */
-  phase(name: string): void {
+  /** What the thread is given to do, until its pulse says more. */
+  phase(name: Phase): void {
     this.#phase = name;
+    this.#beats = this.#pulse.beats;
     this.heard();
   }
 
@@ -58,28 +67,26 @@ export class Activity {
 
   /** The thread asks for something, and waits until it is answered. */
   async waitsFor<T>(answer: Promise<T>): Promise<T> {
-    this.waits();
+    this.#waits++;
+    this.heard();
     try {
       return await answer;
     } finally {
-      this.goesOn();
+      this.#waits--;
+      this.heard();
     }
-  }
-
-  waits(): void {
-    this.#waits++;
-    this.heard();
-  }
-
-  goesOn(): void {
-    this.#waits--;
-    this.heard();
   }
 
   /** For a heartbeat; called once in so many milliseconds. */
   describe(everyMs: number): Doing {
     const [atMs, cpuMs] = [this.#clock.now(), this.#clock.cpuMs()];
     const passedMs = atMs - this.#looked.atMs;
+    const { beats } = this.#pulse;
+    if (beats !== this.#beats) {
+      this.#beats = beats;
+      this.#phase = this.#pulse.phase;
+      this.#sinceMs = atMs;
+    }
     if (passedMs > AWAY_FACTOR * everyMs) {
       this.#sinceMs = Math.min(atMs, this.#sinceMs + passedMs);
       this.#busyAtMs = Math.min(atMs, this.#busyAtMs + passedMs);
@@ -87,6 +94,6 @@ export class Activity {
     if (cpuMs - this.#looked.cpuMs >= BUSY_SHARE * passedMs) this.#busyAtMs = atMs;
     this.#looked = { atMs, cpuMs };
     const phaseMs = atMs - this.#sinceMs;
-    return { phase: this.#phase, phaseMs, idleMs: Math.min(phaseMs, atMs - this.#busyAtMs), waits: this.#waits > 0 };
+    return { phase: this.#phase, phaseMs, idleMs: Math.min(phaseMs, atMs - this.#busyAtMs), waits: this.#waits > 0 || this.#pulse.waits };
   }
 }

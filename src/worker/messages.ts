@@ -13,12 +13,9 @@ export type ToLink =
   | { readonly kind: "allocated"; readonly id: number; readonly memory: SummableMemory | ArenaRange }
   | { readonly kind: "sum"; readonly id: number; readonly offset: number; readonly length: number }
   | { readonly kind: "finishSums" }
-  /** It waits for its peers in the host's shared memory, or goes on. */
-  | { readonly kind: "waits"; readonly waits: boolean }
   | { readonly kind: "vote"; readonly ballot: Ballot }
   | { readonly kind: "save"; readonly parts: readonly StatePart[] }
   | { readonly kind: "offer"; readonly parts: readonly StatePart[] }
-  | { readonly kind: "phase"; readonly name: string }
   /** Training broke; nothing follows. */
   | { readonly kind: "failed"; readonly reason: string; readonly hint: string | undefined; readonly code: string };
 

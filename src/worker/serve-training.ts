@@ -15,12 +15,15 @@ import { IsoergError } from "../util/error.js";
 import { BlockingEnd, type ChannelEnds } from "./channel.js";
 import { HostSums } from "./host-sums.js";
 import type { FromLink, ToLink } from "./messages.js";
+import { Pulse } from "./pulse.js";
 import { ask, createThreadLink } from "./thread-link.js";
 
 /** What a training thread gets as its workerData. */
 export interface TrainingThreadData {
   readonly channel: ChannelEnds;
   readonly engine: EngineOptions;
+  /** Of a `Pulse`. */
+  readonly pulse: SharedArrayBuffer;
   /** The process's arena and the library that gives it; null where vectors are in memory of their own. */
   readonly shared: { readonly path: string; readonly arena: number } | null;
   /** A timeline to be written, and what it is called. */
@@ -32,6 +35,7 @@ export interface TrainingThreadData {
 /** @param wrap stands between the loop and its link: where a test injects its faults */
 export async function serveTraining(data: TrainingThreadData, wrap: (link: Link) => Link = (link) => link): Promise<void> {
   const end = new BlockingEnd<ToLink, FromLink>(data.channel);
+  const pulse = new Pulse(data.pulse);
   try {
     const engine = await startEngine(data.engine);
     const threads = `${engine.threads} thread${engine.threads === 1 ? "" : "s"}`;
@@ -48,7 +52,7 @@ export async function serveTraining(data: TrainingThreadData, wrap: (link: Link)
     let beginning: Extract<Turn, { kind: "generation" }> | null = null;
     let adjustment = NO_ADJUSTMENT;
     do {
-      const link = createThreadLink(end, beginning, adjustment, hostSums);
+      const link = createThreadLink(end, { pulse, first: beginning, adjustment, hostSums });
       const adjusted = adjustConfig(config, adjustment);
       const shapes = { shape, numClasses: classes.length, numSamples };
       train({ config: adjusted, data: shapes, gaussians, link: wrap(link), salt: adjustment.salt });

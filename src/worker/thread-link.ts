@@ -10,6 +10,7 @@ import { invariant } from "../util/error.js";
 import type { BlockingEnd } from "./channel.js";
 import type { HostSums } from "./host-sums.js";
 import type { FromLink, ToLink } from "./messages.js";
+import type { Pulse } from "./pulse.js";
 
 type Reply<Kind extends FromLink["kind"]> = Extract<FromLink, { kind: Kind }>;
 
@@ -28,18 +29,24 @@ export interface ThreadLink extends Link {
   newBeginning(): Extract<Turn, { kind: "generation" }> | null;
 }
 
+export interface ThreadLinkOptions {
+  /** Where it shows what it does. */
+  readonly pulse: Pulse;
+  /** A turn that is due already. */
+  readonly first?: Turn | null;
+  /** What this training was built with. Default: nothing. */
+  readonly adjustment?: Adjustment;
+  /** Sums in the host's shared memory, where there is such. */
+  readonly hostSums?: HostSums | null;
+}
+
 /**
  * A link for one training from its beginning. Where the run goes back to the very start after steps were committed, or the
  * stability guard has changed the configuration, `next` says stop, and the generation that begins anew is kept for the next training.
- * @param first a turn that is due already
- * @param adjustment what this training was built with
- * @param hostSums sums in the host's shared memory, where there is such
  */
 export function createThreadLink(
   end: BlockingEnd<ToLink, FromLink>,
-  first: Turn | null = null,
-  adjustment: Adjustment = NO_ADJUSTMENT,
-  hostSums: HostSums | null = null,
+  { pulse, first = null, adjustment = NO_ADJUSTMENT, hostSums = null }: ThreadLinkOptions,
 ): ThreadLink {
   const memories = new Map<ArrayBufferLike, number>();
   const askForTurn = (): Turn => {
@@ -92,15 +99,15 @@ export function createThreadLink(
     },
     finishSums() {
       if (hostSums?.isDirect) {
-        // The link thread has no part in it, and is told, so that who waits for a peer is not taken for one that hangs.
-        end.post({ kind: "waits", waits: true });
+        // The link thread has no part in it, but must know: who waits for a peer is not to be taken for one that hangs.
+        pulse.wait(true);
         try {
           if (hostSums.finish()) {
             carrier = "memory";
             return;
           }
         } finally {
-          end.post({ kind: "waits", waits: false });
+          pulse.wait(false);
         }
       }
       const { result } = ask(end, { kind: "finishSums" }, "sums");
@@ -117,6 +124,6 @@ export function createThreadLink(
     },
     save: (parts) => handOver("save", parts),
     offer: (parts) => handOver("offer", parts),
-    phase: (name) => end.post({ kind: "phase", name }),
+    phase: (name) => pulse.begin(name),
   };
 }

@@ -8,6 +8,7 @@
  */
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import type { Phase } from "../train/clock.js";
 import type { Link } from "../train/link.js";
 
 export interface TraceEvent {
@@ -78,7 +79,7 @@ export class TraceFile {
 
 /** A link that writes down what goes through it. Spans end when the next begins, and reach the file once a step. */
 export function traceLink(link: Link, file: Pick<TraceFile, "add" | "flush">, now: () => number = wallClockMs): Link {
-  let phase: { readonly name: string; readonly fromMs: number } | null = null;
+  let phase: { readonly name: Phase; readonly fromMs: number } | null = null;
   let step: { readonly step: number; readonly fromMs: number } | null = null;
   let rank = { rank: 0, worldSize: 1, generation: 0 };
   let sums: { readonly fromMs: number; count: number; values: number } | null = null;

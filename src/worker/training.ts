@@ -8,6 +8,7 @@ import type { EngineOptions } from "../engine/engine.js";
 import { invariant } from "../util/error.js";
 import { AsyncEnd, createChannel } from "./channel.js";
 import type { ArenaRange, Briefing, FromLink, ToLink } from "./messages.js";
+import { Pulse } from "./pulse.js";
 import type { TrainingThreadData } from "./serve-training.js";
 import type { SharedVectors } from "./sums.js";
 import type { WorkerLink } from "./worker-link.js";
@@ -33,6 +34,8 @@ export class Training {
   readonly started: Promise<string | null>;
   /** How the thread ended. */
   readonly ended: Promise<TrainingEnd>;
+  /** What the thread shows of itself. */
+  readonly pulse = new Pulse();
   readonly #thread: Worker;
   readonly #end: AsyncEnd<ToLink, FromLink>;
   readonly #memories = new Map<number, ArrayBufferLike>();
@@ -48,6 +51,7 @@ export class Training {
     const data: TrainingThreadData = {
       channel: training,
       engine,
+      pulse: this.pulse.memory,
       shared: shared && { path: shared.path, arena: shared.arena },
       trace,
       programData,
@@ -119,9 +123,6 @@ export class Training {
       case "finishSums":
         void link?.finishSums().then((result) => this.#end.reply({ kind: "sums", result }));
         break;
-      case "waits":
-        link?.waits(message.waits);
-        break;
       case "vote":
         void link?.vote(message.ballot).then((verdict) => this.#end.reply({ kind: "verdict", verdict }));
         break;
@@ -130,9 +131,6 @@ export class Training {
         break;
       case "offer":
         link?.offer(message.parts);
-        break;
-      case "phase":
-        link?.phase(message.name);
         break;
       default:
         message satisfies never;

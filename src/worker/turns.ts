@@ -6,6 +6,7 @@
 import { type Client, type ServiceError, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Security } from "../security/security.js";
+import type { Phase } from "../train/clock.js";
 import type { Turn } from "../train/link.js";
 import { IsoergError } from "../util/error.js";
 import type { Range } from "../util/range.js";
@@ -30,7 +31,7 @@ export interface TurnsUse {
   /** To the coordinator; null while it is away. */
   readonly client: () => Client | null;
   readonly stop: () => StopTurn | null;
-  readonly phase: (name: string) => void;
+  readonly phase: (name: Phase) => void;
   /** Training can't go on here. */
   readonly fail: (reason: string, code?: string) => Promise<void>;
 }

@@ -27,6 +27,7 @@ import { Offers } from "./offers.js";
 import { type OwnShards, openOwnShards } from "./own-shards.js";
 import { Place } from "./place.js";
 import { Prefetch } from "./prefetch.js";
+import type { Pulse } from "./pulse.js";
 import { type SliceSource, slicesLater } from "./slices.js";
 import { type SaveOptions, sendState } from "./state-transfer.js";
 import type { SharedVectors } from "./sums.js";
@@ -35,6 +36,8 @@ import { type StopTurn, Turns } from "./turns.js";
 export interface WorkerLinkOptions extends ConnectionOptions {
   /** Where the training thread's vectors lie. Default: in memory of its own. */
   readonly shared?: SharedVectors | null;
+  /** Of the training thread. Default: it shows nothing between its messages. */
+  readonly pulse?: Pulse;
   /** Drives TCP between hosts; null for ZeroMQ alone. */
   readonly streams?: NativeStreams | null;
   readonly now?: () => number;
@@ -50,7 +53,7 @@ export class WorkerLink {
   readonly #offers = new Offers();
   readonly #uploads = new Set<Promise<void>>();
   readonly #over = new AbortController();
-  readonly #activity = new Activity();
+  readonly #activity: Activity;
   readonly #connection: Connection;
   readonly #turns: Turns;
   #numChains = 0;
@@ -70,6 +73,7 @@ export class WorkerLink {
 
   constructor(options: WorkerLinkOptions) {
     this.#options = options;
+    this.#activity = new Activity(options.pulse);
     this.#now = options.now ?? (() => performance.now());
     this.#turns = new Turns({
       change: this.#change,
@@ -80,7 +84,7 @@ export class WorkerLink {
       now: this.#now,
       client: () => this.#connection.client,
       stop: () => this.#stop,
-      phase: (name) => this.phase(name),
+      phase: (name) => this.#activity.phase(name),
       fail: (reason, code) => this.fail(reason, code),
     });
     this.#connection = new Connection(options, {
@@ -182,16 +186,6 @@ export class WorkerLink {
     );
     this.#uploads.add(upload);
     void upload.then(() => this.#uploads.delete(upload));
-  }
-
-  /** The training thread waits for its peers without this one, or goes on. */
-  waits(waits: boolean): void {
-    if (waits) this.#activity.waits();
-    else this.#activity.goesOn();
-  }
-
-  phase(name: string): void {
-    this.#activity.phase(name);
   }
 
   // ---- its life ----

@@ -87,6 +87,7 @@ export async function runWorker(options: WorkerOptions): Promise<StopTurn> {
     connectMs: options.connectTimeoutMs ?? 30_000,
     reconnectMs: options.reconnectTimeoutMs ?? 600_000,
     shared,
+    pulse: training.pulse,
     streams: await openStreams(log),
     log,
   });

@@ -6,6 +6,7 @@ import { decideHang, type HangState, type WatchedWorker } from "../../src/coordi
 import { Pace } from "../../src/coordinator/pace.js";
 import { Pauses, silenceLimitMs } from "../../src/coordinator/silence.js";
 import { Activity } from "../../src/worker/doing.js";
+import { Pulse } from "../../src/worker/pulse.js";
 
 describe("a hang", () => {
   const options = { idle: { factor: 5, floorMs: 2_000 }, busy: { factor: 10, floorMs: 12_000 }, firstMs: 60_000 };
@@ -113,7 +114,8 @@ describe("what a heartbeat tells", () => {
   const EVERY = 100;
   function setUp() {
     const clock = { nowMs: 0, usedMs: 0 };
-    const activity = new Activity({ now: () => clock.nowMs, cpuMs: () => clock.usedMs });
+    const pulse = new Pulse();
+    const activity = new Activity(pulse, { now: () => clock.nowMs, cpuMs: () => clock.usedMs });
     /** Time passes, with a heartbeat in each interval. */
     const beat = (intervals: number, share: number) => {
       let told = activity.describe(EVERY);
@@ -124,7 +126,7 @@ describe("what a heartbeat tells", () => {
       }
       return told;
     };
-    return { clock, activity, beat };
+    return { clock, activity, pulse, beat };
   }
 
   test("a thread that computes is busy; one that hangs uses no processor", () => {
@@ -149,6 +151,19 @@ describe("what a heartbeat tells", () => {
     answer();
     await asked;
     expect(beat(5, 0)).toMatchObject({ phase: "data", phaseMs: 500, waits: false });
+  });
+
+  test("what the thread does between its messages is felt, and supersedes what it was given to do", () => {
+    const { activity, pulse, beat } = setUp();
+    activity.phase("wait");
+    new Pulse(pulse.memory).begin("attack"); // as in the other thread
+    expect(beat(0, 0)).toMatchObject({ phase: "attack", phaseMs: 0, waits: false });
+    expect(beat(4, 0)).toMatchObject({ phase: "attack", phaseMs: 400 });
+    pulse.wait(true);
+    expect(beat(0, 0)).toMatchObject({ phase: "attack", phaseMs: 0, waits: true });
+    pulse.wait(false);
+    activity.phase("heal");
+    expect(beat(2, 0)).toMatchObject({ phase: "heal", phaseMs: 200, waits: false });
   });
 
   test("time in which the process was stopped doesn't count", () => {

@@ -4,8 +4,10 @@ import { NO_ADJUSTMENT } from "../../src/config/adjustment.js";
 import type { Turn } from "../../src/train/link.js";
 import type { BlockingEnd } from "../../src/worker/channel.js";
 import type { FromLink, ToLink } from "../../src/worker/messages.js";
+import { Pulse } from "../../src/worker/pulse.js";
 import { createThreadLink } from "../../src/worker/thread-link.js";
 
+const pulse = new Pulse();
 const ballot = { ok: true, fault: "none", reason: "", checksum: 0n, metrics: {}, phasesMs: {} } as const;
 const fresh = (generation: number): Turn => ({
   kind: "generation",
@@ -24,17 +26,17 @@ const verdict = (commit: boolean): FromLink => ({ kind: "verdict", verdict: { co
 
 test("a fresh generation after a commit ends this training and begins the next", () => {
   const end = answering({ kind: "turn", turn: fresh(1) }, verdict(true), { kind: "turn", turn: fresh(2) });
-  const first = createThreadLink(end);
+  const first = createThreadLink(end, { pulse });
   expect(first.next()).toEqual(fresh(1));
   first.vote(ballot);
   expect(first.next()).toMatchObject({ kind: "stop", reason: "training begins anew" });
-  const second = createThreadLink(end, first.newBeginning());
+  const second = createThreadLink(end, { pulse, first: first.newBeginning() });
   expect(second.next()).toEqual(fresh(2));
   expect(second.newBeginning()).toBeNull();
 });
 
 test("a fresh generation before any commit goes on in the same training", () => {
-  const link = createThreadLink(answering({ kind: "turn", turn: fresh(1) }, verdict(false), { kind: "turn", turn: fresh(2) }));
+  const link = createThreadLink(answering({ kind: "turn", turn: fresh(1) }, verdict(false), { kind: "turn", turn: fresh(2) }), { pulse });
   link.next();
   link.vote(ballot);
   expect(link.next()).toEqual(fresh(2));

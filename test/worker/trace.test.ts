@@ -50,7 +50,7 @@ function traced(path: string): void {
   const link = traceLink(inner, file, () => clock++);
   for (let turn = link.next(); turn.kind !== "stop"; turn = link.next()) {
     if (turn.kind === "generation") continue;
-    for (const phase of ["data", "attack", "gradient"]) link.phase(phase);
+    for (const phase of ["data", "attack", "gradient"] as const) link.phase(phase);
     link.startSum(new Float32Array(16));
     link.finishSums();
     link.startSum(new Float32Array(1000));

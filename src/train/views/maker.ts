@@ -5,11 +5,13 @@
  * samples' positions and never on how the global batch was cut: randomness is keyed by position, and a sample's result
  * does not depend on its neighbours. It works on an empty slice too, and gives the same keys there.
  */
+
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Figures } from "../../objective/objective.js";
 import type { Constants, ViewName } from "../../objective/view.js";
 import { invariant } from "../../util/error.js";
+import type { Phase } from "../clock.js";
 import type { StepInput } from "../step-input.js";
 
 export interface Samples {
@@ -27,7 +29,7 @@ export interface ViewMaker {
   /** The views that one call of `make` gives. */
   readonly provides: readonly ViewName[];
   /** What the time goes to. */
-  readonly phase: string;
+  readonly phase: Phase;
   /** null: this step has no such view, on any worker. */
   make(input: StepInput, made: Made): { readonly views: Partial<Record<ViewName, Samples>>; readonly figures?: Figures } | null;
 }
