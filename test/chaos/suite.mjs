@@ -208,6 +208,7 @@ const scenarios = [
 ];
 
 const folder = await mkdtemp(join(tmpdir(), "isoerg-chaos-"));
+let numPassed = 0;
 let numFailed = 0;
 const recoveries = [];
 try {
@@ -223,6 +224,7 @@ try {
       error.message,
     ]);
     if (wrong.length > 0) numFailed++;
+    else numPassed++;
     const seconds = ((Date.now() - since) / 1000).toFixed(1).padStart(5);
     process.stdout.write(
       `${wrong.length === 0 ? "ok  " : "FAIL"} ${seconds} s  ${scenario.name}\n${wrong.map((text) => `       ${text}\n`).join("")}`,
@@ -238,7 +240,7 @@ if (recoveries.length > 0)
   process.stdout.write(
     `recovery, fault to next commit: median ${quantile(0.5)} ms, worst ${recoveries.at(-1)} ms (${recoveries.length})\n`,
   );
-if (numFailed > 0) process.stdout.write(`${numFailed} failed\n`);
+process.stdout.write(`${numPassed} passed, ${numFailed} failed\n`);
 process.exit(numFailed === 0 ? 0 : 1);
 
 /** @returns what was wrong */
