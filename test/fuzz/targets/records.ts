@@ -6,13 +6,20 @@ import { auditJournal } from "../../../src/coordinator/audit.js";
 import { alarmsOf, condemnedCheckpoints } from "../../../src/coordinator/guarding.js";
 import { readJournal } from "../../../src/coordinator/journal.js";
 import { historyOf } from "../../../src/coordinator/standing.js";
+import { ANALYSIS_FILE, readAnalysis } from "../../../src/evaluate/analysis/analysis.js";
 import { parseEvaluation } from "../../../src/evaluate/evaluation.js";
 import { readReference } from "../../../src/evaluate/monitor/reference.js";
+import { renderModelCard } from "../../../src/report/model-card.js";
+import { renderReport } from "../../../src/report/report.js";
+import type { RunRecord } from "../../../src/report/run-record.js";
 import { openStudy } from "../../../src/sweep/journal.js";
 import { packageRoot } from "../../../src/util/package.js";
+import { analysisOf } from "../../kit/report-full.js";
+import { smallConfig } from "../../kit/small-run.js";
 import type { Target } from "../fuzz.js";
 
 const time = "2026-01-01T00:00:00.000Z";
+const writing = { now: new Date(time), isoergVersion: "0.1.0" };
 const adjustment = { salt: 1, lrFactor: 0.5, samplerStepsFactor: 2, attackStepsFactor: 1, energyL2: 0 };
 const journal = [
   { event: "start", runId: "r", config: "c", dataset: "d", numSteps: 9, step: 0, term: 1, reason: "a new run" },
@@ -50,8 +57,27 @@ const reference = {
   predictedShares: [0.5, 0.5],
 };
 
+/** A run that has nothing yet. */
+const bareRun: Omit<RunRecord, "folder"> = {
+  name: "m",
+  config: smallConfig(),
+  steps: [],
+  evaluation: undefined,
+  analysis: undefined,
+  alarms: undefined,
+  runId: undefined,
+  configDigest: "0".repeat(64),
+  environment: undefined,
+  samples: undefined,
+};
+
 function lines(entries: readonly object[]): Uint8Array {
   return Buffer.from(entries.map((entry) => `${JSON.stringify({ time, ...entry })}\n`).join(""));
+}
+
+/** With shorter lists: mutations then meet every part of it. */
+function shortened(record: object): string {
+  return JSON.stringify(record, (_, value) => (Array.isArray(value) ? value.slice(0, 12) : value));
 }
 
 export function recordTargets(folder: string): readonly Target[] {
@@ -98,16 +124,29 @@ export function recordTargets(folder: string): readonly Target[] {
       refuses: ["DATA"],
       share: 5,
       seeds() {
-        // A real one, with shorter lists: mutations then meet every part of it.
+        // A real one.
         const path = join(packageRoot, "bench", "results", "2026-11-22-quickstart.evaluation.json");
-        const text = JSON.stringify(JSON.parse(readFileSync(path, "utf8")), (_, value) =>
-          Array.isArray(value) ? value.slice(0, 12) : value,
-        );
-        return [Buffer.from(text)];
+        return [Buffer.from(shortened(JSON.parse(readFileSync(path, "utf8"))))];
       },
       read(input) {
         const evaluation = parseEvaluation(new TextDecoder().decode(input), "evaluation.json");
         assert.deepEqual(parseEvaluation(JSON.stringify(evaluation), "again"), evaluation);
+      },
+    },
+    {
+      name: "analysis.json",
+      kind: "json",
+      refuses: ["DATA"],
+      share: 3,
+      seeds: () => [Buffer.from(shortened(analysisOf({ name: "m", numSteps: 20 })))],
+      async read(input) {
+        const read = await readAnalysis(join(place("analysis", ANALYSIS_FILE, input), ANALYSIS_FILE));
+        assert(read);
+        // Whatever was accepted, a report and a model card can be made of, with every point of a chart in its place.
+        const run = { ...bareRun, folder, analysis: read };
+        const page = renderReport([run], writing);
+        assert.doesNotMatch(page, / (d|x|y|cx|cy|width|height|points|transform)="[^"]*(NaN|Infinity)/);
+        assert(renderModelCard(run, writing).length > 0);
       },
     },
     {
