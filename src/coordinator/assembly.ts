@@ -1,5 +1,5 @@
 /**
- * Puts a checkpoint together from the pieces that workers send: each tensor in memory of its full size, each byte covered.
+ * Puts a checkpoint together from the pieces that workers send: each tensor whole, each byte covered.
  *
  * Pieces may come in any order and may overlap (they are the same bytes then). What does not fit the tensor that was
  * announced is refused; a tensor with a hole is found before anything is written to disk.
@@ -8,6 +8,7 @@ import type { HostTensor } from "../checkpoint/safetensors.js";
 import type { CheckpointContent, CheckpointFile } from "../checkpoint/store.js";
 import { IsoergError } from "../util/error.js";
 import type { StateBlock } from "../wire/messages.js";
+import { Pieces } from "../wire/pieces.js";
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const;
 type Dtype = keyof typeof ARRAYS;
@@ -15,8 +16,8 @@ type Dtype = keyof typeof ARRAYS;
 interface Building {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly covered: [from: number, to: number][];
+  readonly sizeBytes: number;
+  readonly pieces: Pieces;
 }
 
 export class StateAssembly {
@@ -32,26 +33,25 @@ export class StateAssembly {
     if (tensor.dtype !== block.dtype || tensor.shape.join() !== block.shape.join()) {
       throw refused(where, `${block.dtype} [${block.shape.join()}] contradicts ${tensor.dtype} [${tensor.shape.join()}]`);
     }
-    if (block.offset + block.data.length > tensor.bytes.length)
-      throw refused(where, `bytes to ${block.offset + block.data.length} of ${tensor.bytes.length}`);
-    tensor.bytes.set(block.data, block.offset);
-    tensor.covered.push([block.offset, block.offset + block.data.length]);
+    if (block.offset + block.data.length > tensor.sizeBytes)
+      throw refused(where, `bytes to ${block.offset + block.data.length} of ${tensor.sizeBytes}`);
+    tensor.pieces.add(block.offset, block.data);
   }
 
-  /** The tensors, each complete. @throws IsoergError PROTOCOL that names a tensor with a hole. */
+  /** The tensors, each complete; once. @throws IsoergError PROTOCOL that names a tensor with a hole. */
   content(state: object): CheckpointContent {
     return { files: { model: this.#finish("model"), optimizer: this.#finish("optimizer"), buffer: this.#finish("buffer") }, state };
   }
 
   #finish(file: CheckpointFile): CheckpointContent["files"][CheckpointFile] {
     const tensors = new Map<string, HostTensor>();
-    for (const [name, { dtype, shape, bytes, covered }] of this.#files[file]) {
-      let end = 0;
-      for (const [from, to] of covered.sort(([a], [b]) => a - b)) {
-        if (from > end) break;
-        end = Math.max(end, to);
-      }
-      if (end < bytes.length) throw refused(`${file}/${name}`, `no worker sent the bytes from ${end} on (of ${bytes.length})`);
+    for (const [name, { dtype, shape, sizeBytes, pieces }] of this.#files[file]) {
+      const [first] = pieces.stretches();
+      const end = first?.from === 0 ? first.to : 0;
+      if (end < sizeBytes) throw refused(`${file}/${name}`, `no worker sent the bytes from ${end} on (of ${sizeBytes})`);
+      const bytes = new Uint8Array(sizeBytes);
+      pieces.copy({ from: 0, to: sizeBytes }, bytes);
+      this.#files[file].delete(name); // the pieces are not needed beside the tensor
       tensors.set(name, { dtype, shape, data: new ARRAYS[dtype](bytes.buffer) });
     }
     return tensors;
@@ -63,7 +63,7 @@ function begin(block: StateBlock, where: string): Building {
   const dtype = block.dtype as Dtype;
   const sizeBytes = block.shape.reduce((product, size) => product * size, ARRAYS[dtype].BYTES_PER_ELEMENT);
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes > 2 ** 33) throw refused(where, `a tensor of ${sizeBytes} bytes`);
-  return { dtype, shape: block.shape, bytes: new Uint8Array(sizeBytes), covered: [] };
+  return { dtype, shape: block.shape, sizeBytes, pieces: new Pieces() };
 }
 
 function refused(where: string, what: string): IsoergError {

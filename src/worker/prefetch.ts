@@ -60,9 +60,10 @@ export class Prefetch implements SliceSource {
   }
 
   #take(block: SampleBlock): void {
-    const filling = this.#filling ?? this.#begin(block);
-    const { slice } = filling;
     const n = block.ids.length;
+    const sampleBytes = n === 0 ? 0 : block.images.length / n; // of one image
+    const filling = this.#filling ?? this.#begin(block, sampleBytes);
+    const { slice } = filling;
     if (block.step !== slice.step || block.position !== slice.positions.from + filling.filled || filling.filled + n > slice.ids.length) {
       throw new IsoergError(
         "PROTOCOL",
@@ -70,7 +71,8 @@ export class Prefetch implements SliceSource {
       );
     }
     const { ids, labels, images } = block;
-    if ((labels.length !== n && labels.length !== 2 * n) || images.length * slice.ids.length !== slice.images.length * n) {
+    const isOfThisSlice = n === 0 ? images.length === 0 : sampleBytes * slice.ids.length === slice.images.length;
+    if ((labels.length !== n && labels.length !== 2 * n) || !isOfThisSlice) {
       const what = `${ids.length} ids with ${labels.length} bytes of labels and ${images.length} of images`;
       throw new IsoergError(
         "PROTOCOL",
@@ -79,7 +81,7 @@ export class Prefetch implements SliceSource {
     }
     slice.ids.set(block.ids, filling.filled);
     decodeLabels(block, slice.labels.subarray(filling.filled));
-    slice.images.set(block.images, n === 0 ? 0 : filling.filled * (block.images.length / n));
+    slice.images.set(block.images, filling.filled * sampleBytes);
     filling.filled += n;
     if (filling.filled < slice.ids.length) {
       this.#filling = filling;
@@ -90,10 +92,10 @@ export class Prefetch implements SliceSource {
     this.#wake();
   }
 
-  #begin(block: SampleBlock): Filling {
+  #begin(block: SampleBlock, sampleBytes: number): Filling {
     const n = block.sliceTo - block.sliceFrom;
-    const imageBytes = block.ids.length === 0 ? 0 : (n / block.ids.length) * block.images.length;
-    if (n < 0 || !Number.isInteger(imageBytes) || 8 * n + imageBytes > MAX_SLICE_BYTES) {
+    const imageBytes = n * sampleBytes;
+    if (n < 0 || !Number.isInteger(sampleBytes) || 8 * n + imageBytes > MAX_SLICE_BYTES) {
       throw new IsoergError("PROTOCOL", `a slice of positions ${block.sliceFrom} to ${block.sliceTo}, ${imageBytes} bytes of images, came`);
     }
     const { step, epoch, batchSize } = block;

@@ -5,6 +5,7 @@ import { IsoergError } from "../util/error.js";
 import type { Range } from "../util/range.js";
 import { callClientStream, networkError } from "../wire/client.js";
 import type { StateBlock } from "../wire/messages.js";
+import { Pieces } from "../wire/pieces.js";
 import { BLOCK_BYTES, coordination } from "../wire/proto.js";
 
 export interface SaveOptions {
@@ -33,12 +34,11 @@ export function* stateBlocks(parts: readonly StatePart[], { generation, rank, st
 }
 
 interface Receiving {
-  readonly part: StatePart;
-  readonly bytes: Uint8Array;
-  /** Where `bytes` begins in the tensor. */
-  readonly begin: number;
-  readonly perRow: number;
-  covered: [from: number, to: number][];
+  readonly head: Omit<StatePart, "row" | "data">;
+  /** What is taken in, in bytes of the tensor. */
+  readonly wanted: Range;
+  readonly rowBytes: number;
+  readonly pieces: Pieces;
 }
 
 /**
@@ -55,10 +55,11 @@ export async function receiveParts(call: ClientReadableStream<StateBlock>, rows:
       const key = `${block.file}/${block.tensor}`;
       const entry = tensors.get(key) ?? beginPart(block, rows);
       tensors.set(key, entry);
-      const at = block.offset - entry.begin;
-      if (at < 0 || at + block.data.length > entry.bytes.length) throw new IsoergError("PROTOCOL", `bytes beyond the end of ${key}`);
-      entry.bytes.set(block.data, at);
-      entry.covered.push([at, at + block.data.length]);
+      const { wanted, pieces } = entry;
+      if (block.offset < wanted.from || block.offset + block.data.length > wanted.to) {
+        throw new IsoergError("PROTOCOL", `bytes beyond the end of ${key}`);
+      }
+      pieces.add(block.offset, block.data);
     }
   } catch (error) {
     signal.throwIfAborted();
@@ -70,28 +71,28 @@ export async function receiveParts(call: ClientReadableStream<StateBlock>, rows:
   return [...tensors].flatMap(([key, entry]) => finishPart(key, entry));
 }
 
-/** The contiguous pieces that came, in whole rows. */
-function finishPart(key: string, { part, bytes, perRow, covered }: Receiving): StatePart[] {
-  const pieces: [number, number][] = [];
-  for (const [from, to] of covered.sort(([a], [b]) => a - b)) {
-    const last = pieces.at(-1);
-    if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
-    else pieces.push([from, to]);
+/** A tensor of model or optimizer, whole; of the buffer the rows that came whole. */
+function finishPart(key: string, { head, wanted, rowBytes, pieces }: Receiving): StatePart[] {
+  const stretches = pieces.stretches();
+  if (head.file !== "buffer") {
+    const numBytes = stretches.reduce((sum, { from, to }) => sum + to - from, 0);
+    const sizeBytes = wanted.to - wanted.from;
+    if (numBytes !== sizeBytes) throw new IsoergError("PROTOCOL", `${key} came with ${numBytes} of ${sizeBytes} bytes`);
+    return [{ ...head, row: 0, data: copied(wanted) }];
   }
-  if (part.file !== "buffer") {
-    const numBytes = pieces.reduce((sum, [from, to]) => sum + to - from, 0);
-    if (numBytes !== bytes.length) throw new IsoergError("PROTOCOL", `${key} came with ${numBytes} of ${bytes.length} bytes`);
-    return [part];
-  }
-  return pieces.flatMap(([from, to]) => {
-    const [first, end] = [Math.ceil(from / perRow), Math.floor(to / perRow)];
-    const size = part.data.BYTES_PER_ELEMENT;
-    const data = part.data.subarray((first * perRow) / size, (end * perRow) / size);
-    return end > first ? [{ ...part, row: part.row + first, data }] : [];
+  return stretches.flatMap(({ from, to }) => {
+    const [first, end] = [Math.ceil(from / rowBytes), Math.floor(to / rowBytes)];
+    return end > first ? [{ ...head, row: first, data: copied({ from: first * rowBytes, to: end * rowBytes }) }] : [];
   });
+
+  function copied(range: Range): StatePart["data"] {
+    const data = new ARRAYS[head.dtype]((range.to - range.from) / ARRAYS[head.dtype].BYTES_PER_ELEMENT);
+    pieces.copy(range, new Uint8Array(data.buffer));
+    return data;
+  }
 }
 
-/** Of one tensor; larger ones are not believed before they are there. */
+/** Of one tensor. */
 const MAX_TENSOR_BYTES = 2 ** 33;
 
 const ARRAYS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array } as const;
@@ -101,16 +102,14 @@ function beginPart(block: StateBlock, positions: Range): Receiving {
   if ((file !== "model" && file !== "optimizer" && file !== "buffer") || !(dtype === "F32" || dtype === "I32" || dtype === "U8")) {
     throw new IsoergError("PROTOCOL", `a tensor ${file}/${tensor} of dtype ${dtype} came`);
   }
-  const HostArray = ARRAYS[dtype];
-  const perRow = rowBytes(shape, HostArray.BYTES_PER_ELEMENT);
+  const perRow = rowBytes(shape, ARRAYS[dtype].BYTES_PER_ELEMENT);
   const numRows = shape[0] ?? 1;
   const rows =
     file === "buffer" ? { from: Math.min(positions.from, numRows), to: Math.min(positions.to, numRows) } : { from: 0, to: numRows };
   const sizeBytes = perRow * (rows.to - rows.from);
   if (!(sizeBytes <= MAX_TENSOR_BYTES)) throw new IsoergError("PROTOCOL", `a tensor ${file}/${tensor} of ${sizeBytes} bytes came`);
-  const data = new HostArray(sizeBytes / HostArray.BYTES_PER_ELEMENT);
-  const part: StatePart = { file, tensor, dtype, shape, row: rows.from, data };
-  return { part, bytes: new Uint8Array(data.buffer), begin: perRow * rows.from, perRow, covered: [] };
+  const wanted = { from: perRow * rows.from, to: perRow * rows.to };
+  return { head: { file, tensor, dtype, shape }, wanted, rowBytes: perRow, pieces: new Pieces() };
 }
 
 function rowBytes(shape: readonly number[], elementBytes: number): number {

@@ -77,7 +77,7 @@ export function mutate(seed: Uint8Array, kind: InputKind, others: readonly Uint8
   if (random.oneIn(12)) return noise(random);
   if (kind === "json" && !random.oneIn(4)) return mutateJson(seed, random);
   if (kind === "json-lines" && !random.oneIn(4)) return mutateLines(seed, random);
-  let bytes: Uint8Array = seed.slice();
+  let bytes: Uint8Array = new Uint8Array(seed); // not `slice`, which of a Buffer is no copy
   for (let i = 1 + random.below(random.oneIn(4) ? 8 : 3); i > 0; i--) {
     bytes = kind === "bytes" || random.oneIn(3) ? mutateBytes(bytes, others, random) : mutateText(bytes, random);
   }

@@ -49,6 +49,15 @@ describe("state on its way to a checkpoint", () => {
     expect(files.buffer.get("none")?.data).toHaveLength(0);
   });
 
+  test("an announced size takes no memory before its bytes are there", () => {
+    const [, block] = [...stateBlocks(partsOf(0, 2, 4), options(0))] as [StateBlock, StateBlock];
+    const before = process.memoryUsage().arrayBuffers;
+    const assembly = new StateAssembly();
+    assembly.add({ ...block, shape: [2 ** 29, 3], offset: 2 ** 32 });
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 24);
+    expect(() => assembly.content({})).toThrow(`no worker sent the bytes from 0 on (of ${12 * 2 ** 29})`);
+  });
+
   test("a hole, a contradiction and bytes beyond the end are named", () => {
     const [, block] = [...stateBlocks(partsOf(0, 2, 4), options(0))] as [StateBlock, StateBlock];
     const assembly = new StateAssembly();

@@ -43,6 +43,7 @@ export function datasetTargets(folder: string): readonly Target[] {
     {
       name: "data set shard",
       kind: "bytes",
+      sealed: true,
       refuses: ["DATA"],
       share: 3,
       async seeds() {
