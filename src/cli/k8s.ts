@@ -7,6 +7,7 @@ import type { Config } from "../config/schema.js";
 import { renderJobSet } from "../k8s/jobset.js";
 import { type Manifest, renderObjects } from "../k8s/objects.js";
 import type { K8sOptions } from "../k8s/options.js";
+import { describePrerequisites } from "../k8s/prerequisites.js";
 import { renderTrainJob } from "../k8s/trainer.js";
 import { toFiles, toYamlStream } from "../k8s/write.js";
 import { addK8sOptions, type K8sFlags, k8sOptionsOf } from "./k8s/options.js";
@@ -25,11 +26,14 @@ export function k8sCommand(): Command {
     .description("Write the objects of a run: coordinator, workers, network policies, volumes.")
     .argument("<config>", "a ready-made experiment's name, or a YAML file")
     .argument("[settings...]", "key=value, over the file's")
+    .optionsGroup("Options:")
     .addOption(new Option("--as <form>", "Jobs, a JobSet, or a TrainJob of Kubeflow Trainer").choices(Object.keys(FORMS)).default("jobs"))
     .option("--out <dir>", "write a file an object and a kustomization.yaml there (default: everything to the terminal)")
     .addHelpText(
       "after",
-      "\nExample:\n  $ isoerg k8s render jdat --image registry.local/isoerg:cuda --workers 4 --gpus 8 --out manifests\n  $ kubectl apply --server-side -k manifests",
+      "\nSecrets and claims that the objects need and don't make are told with --out, and k8s/README.md has the commands for them. Data on the data" +
+        "\nclaim are yours to put there." +
+        "\n\nExample:\n  $ isoerg k8s render jdat --image registry.local/isoerg:cuda --workers 4 --gpus 8 --out manifests\n  $ kubectl apply --server-side -k manifests",
     )
     .action((source: string, settings: string[], flags: K8sFlags & { readonly as: string; readonly out?: string }) => {
       const { config } = loadConfig({ source, overrides: settings });
@@ -41,7 +45,8 @@ export function k8sCommand(): Command {
       mkdirSync(flags.out, { recursive: true });
       for (const { name, text } of toFiles(objects, GENERATED)) writeFileSync(join(flags.out, name), text);
       process.stderr.write(
-        `wrote ${objects.length} objects to ${flags.out}; apply them with: kubectl apply --server-side -k ${flags.out}\n`,
+        `wrote ${objects.length} objects to ${flags.out}\n${describePrerequisites(objects)}` +
+          `apply them with: kubectl apply --server-side -k ${flags.out}\n`,
       );
     });
   return new Command("k8s")

@@ -41,17 +41,19 @@ export function slurmCommand(): Command {
     .option("--cpus <n>", "cores of a worker", parseCount, 4)
     .option("--memory <mib>", "MiB of memory of a worker (default: the cluster's)", parseCount)
     .option("--min-workers <n>", "go on while so many workers are left", parseCount, 1)
-    .option("--time <limit>", "as sbatch takes it: the job saves before, and is queued again")
-    .option("--partition <name>", "of the job (default: the cluster's)")
-    .option("--account <name>", "of the job")
-    .option("--qos <name>", "of the job")
+    .option("--time <limit>", "as sbatch takes it, 12:00:00: the job saves before, and is queued again (default: the partition's)")
+    .option("--partition <name>", "partition of the job (default: the cluster's)")
+    .option("--account <name>", "account that the job is charged to")
+    .option("--qos <name>", "quality of service of the job")
     .option("--grace-period <s>", "seconds before the end of its time at which the job is told", parseSeconds, 180)
     .option("--max-requeues <n>", "how often the job is queued again by itself", parseTimes, 20)
     .option("--max-restarts <n>", "how often each worker that dies is started again within the job", parseTimes, 5)
     .option("--out <file>", "write it there (default: to the terminal)")
     .addHelpText(
       "after",
-      "\nExample:\n  $ isoerg slurm render jdat --nodes 4 --gpus 8 --time 12:00:00 --partition gpu --out jdat.sbatch\n  $ sbatch jdat.sbatch",
+      "\nisoerg and the run's folder are at the same places on all nodes. A plain data.path is read on the first node, s3:// and file:/// on all;" +
+        "\ncredentials of a bucket are those of whoever submits the job." +
+        "\n\nExample:\n  $ isoerg slurm render jdat --nodes 4 --gpus 8 --time 12:00:00 --partition gpu --out jdat.sbatch\n  $ sbatch jdat.sbatch",
     )
     .action((source: string, settings: string[], flags: Flags) => {
       const { config } = loadConfig({ source, overrides: settings });

@@ -13,8 +13,13 @@ export interface PlaceFlags {
   readonly sharedClaim?: SharedClaim;
 }
 
+const HEADING = "On Kubernetes, where data or checkpoints are at s3://bucket/prefix or file:///folder:";
+
+/** Under a heading of their own. */
 export function addPlaceOptions(command: Command, of: "trials" | "coordinator and workers"): Command {
-  command.option("--bucket-secret <name>", `for s3:// places: Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for ${of}`);
+  command
+    .optionsGroup(HEADING)
+    .option("--bucket-secret <name>", `Secret with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for ${of}`);
   if (of !== "trials")
     command.option("--bucket-worker-secret <name>", "another Secret for the workers, who only read the data set (default: the same)");
   return command
@@ -28,7 +33,7 @@ export function addPlaceOptions(command: Command, of: "trials" | "coordinator an
     .option("--bucket-ca <name>", "ConfigMap with ca.crt, where no public authority vouches for the store")
     .option(
       "--shared-claim <name[:folder]>",
-      "for file:/// places: claim of a volume that all nodes mount, and where (default: the folder above the places)",
+      "for file:///folder: claim of a volume that all nodes mount, and where (default: the folder above the places)",
       parseSharedClaim,
     );
 }

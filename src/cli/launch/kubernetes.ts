@@ -4,6 +4,7 @@ import { loadConfig } from "../../config/load.js";
 import { Cluster } from "../../k8s/launch/cluster.js";
 import { launch } from "../../k8s/launch/launch.js";
 import { renderObjects } from "../../k8s/objects.js";
+import { describePrerequisites } from "../../k8s/prerequisites.js";
 import { toYamlStream } from "../../k8s/write.js";
 import { type K8sFlags, k8sOptionsOf } from "../k8s/options.js";
 import { onStopSignals } from "../stop-signals.js";
@@ -41,6 +42,7 @@ export async function launchOnKubernetes(source: string, settings: readonly stri
   const forget = onStopSignals({ first: () => wish.abort() });
   try {
     const say = (text: string): void => void process.stderr.write(`${text}\n`);
+    process.stderr.write(describePrerequisites(objects));
     await launch({ cluster, name: options.name, objects, say, signal: wish.signal });
   } finally {
     forget();

@@ -29,9 +29,9 @@ export function addTrialOptions(command: Command): Command {
       .option("--image <image>", "image of the trials (default: isoerg:cpu, or isoerg:cuda with --gpus 1)")
       .option("--namespace <name>", "namespace of the objects (default: the context's)")
       .option("--gpus <n>", "GPUs of a trial, 0 or 1", parseGpu, 0)
-      .option("--memory <mib>", "MiB of memory of a trial", parseCount)
-      .option("--storage-class <name>", "of the study's volume, which several nodes mount at once (default: the cluster's)")
-      .option("--run-storage <quantity>", "size of the study's volume, as 20Gi")
+      .option("--memory <mib>", "MiB of memory of a trial (default: 4096, or 16384 with --gpus 1)", parseCount)
+      .option("--storage-class <name>", "StorageClass of the study's volume, which several nodes mount at once (default: the cluster's)")
+      .option("--run-storage <quantity>", "size of the study's volume (default: 20Gi)")
       .option("--data-claim <name>", "claim that holds the prepared data sets, a folder each (default: isoerg-data)")
       .option("--queue <name>", "Kueue's LocalQueue for the trials")
       .option("--dry-run", "print what trials stand on and the first trial's Job, ask no cluster"),
