@@ -10,6 +10,7 @@ import { promisify } from "node:util";
 import type { Precision } from "../../src/engine/ops.js";
 import { IsoergError } from "../../src/util/error.js";
 import { packageRoot } from "../../src/util/package.js";
+import { trainingProcessFlags } from "../../src/worker/thread-limits.js";
 import type { StepCase } from "./cases.js";
 import type { StepResult } from "./job.js";
 import { type JobOptions, prepareJob } from "./prepare.js";
@@ -164,9 +165,10 @@ function checkSameNetwork(isoerg: Figures, peer: Figures): void {
   );
 }
 
+/** With the heap's limits of a worker's training thread. */
 function runOurs(folder: string, options: MeasureOptions): Promise<StepResult> {
   const script = fileURLToPath(new URL("./run.js", import.meta.url));
-  return runProgram("isoerg", process.execPath, [script, folder], {}, options);
+  return runProgram("isoerg", process.execPath, [...trainingProcessFlags, script, folder], {}, options);
 }
 
 function runPeer(folder: string, options: MeasureOptions): Promise<StepResult> {
@@ -176,7 +178,7 @@ function runPeer(folder: string, options: MeasureOptions): Promise<StepResult> {
     OMP_NUM_THREADS: threads,
     // As our engine has them: threads sleep while they wait, but not at once.
     OMP_WAIT_POLICY: "PASSIVE",
-    GOMP_SPINCOUNT: "5000",
+    GOMP_SPINCOUNT: "2000",
     // glibc gives every activation back to the kernel and faults it in again; at its ceiling of 32 MiB it keeps most.
     MALLOC_TRIM_THRESHOLD_: "33554432",
     MALLOC_TOP_PAD_: "33554432",

@@ -11,6 +11,7 @@ import type { ArenaRange, Briefing, FromLink, ToLink } from "./messages.js";
 import { Pulse } from "./pulse.js";
 import type { TrainingThreadData } from "./serve-training.js";
 import type { SharedVectors } from "./sums.js";
+import { trainingThreadLimits } from "./thread-limits.js";
 import type { WorkerLink } from "./worker-link.js";
 
 export interface TrainingOptions {
@@ -68,7 +69,7 @@ export class Training {
       else if (message.kind === "started") this.#sayStarted(message.engine);
       else this.#serve(message);
     });
-    this.#thread = new Worker(program, { workerData: data, transferList: [training.port] });
+    this.#thread = new Worker(program, { workerData: data, transferList: [training.port], resourceLimits: trainingThreadLimits });
     this.ended = new Promise((resolve) => {
       this.#thread.on("error", (error: Error) => {
         failure ??= { kind: "failed", reason: `the training thread broke: ${error.message}`, hint: undefined, code: "ENGINE" };

@@ -37,7 +37,7 @@ export interface Native {
   winogradConvolution(x: number, filter: number, bias: number, channels: number, padding: number): number;
   /** x [B,H,W,I], dy [B,H',W',O] -> dL/dfilter [3,3,I,O]; 0 where ATen must do it. */
   winogradFilterGradient(x: number, dy: number, padding: number): number;
-  /** Of the process: 2 AVX-512 where the processor has it, 1 AVX2 at most, 0 ATen's convolutions; for tests and comparisons. */
+  /** Of the process: 2 AVX-512 where the processor has it, 1 AVX2 at most (silu too), 0 ATen's convolutions; for tests and comparisons. */
   limitWinograd(level: number): void;
   setThreads(threads: number): void;
   setTensorFloat32(allow: number): void;
@@ -68,8 +68,8 @@ export function loadNative(path: string): Native {
     // Waiting threads must sleep, not spin: two spinning teams on a loaded machine were 5 to 10 times slower.
     environment.setDefault("OMP_WAIT_POLICY", "PASSIVE");
     // But not at once: a network's operations follow each other within microseconds, and to be woken takes up to a hundred. This many
-    // turns of libgomp's waiting loop are 0.1 to 0.2 ms.
-    environment.setDefault("GOMP_SPINCOUNT", "5000");
+    // turns of libgomp's waiting loop are some 0.05 ms. More gains little, and costs a loaded machine much: 17 % of a pass so, 42 % with 5000.
+    environment.setDefault("GOMP_SPINCOUNT", "2000");
     // OpenBLAS has a thread pool of its own beside OpenMP's; one of the two is enough.
     environment.setDefault("OPENBLAS_NUM_THREADS", "1");
     return load(path) as Native;
