@@ -33,6 +33,8 @@ export interface CheckpointPlace {
 export class Checkpoints {
   readonly #options: CheckpointsOptions;
   #current: Saving | null = null;
+  /** That one, and earlier ones that the store has not done with. */
+  readonly #underWay = new Set<Saving>();
   #settled: Promise<unknown> = Promise.resolve();
   #lastStep: number | null;
   readonly #startedAtMs: number;
@@ -99,6 +101,7 @@ export class Checkpoints {
       onEnd: (result) => this.#ended(saving, result, now() - sinceMs),
     });
     this.#current = saving;
+    this.#underWay.add(saving);
     this.#settled = Promise.all([this.#settled, saving.done]);
   }
 
@@ -119,6 +122,15 @@ export class Checkpoints {
 
   abandon(reason: string): void {
     this.#current?.abandon(reason);
+  }
+
+  /**
+   * Whether a newer state than that before `step` is on its way to the store. Who would go back to `step` waits for it: fewer steps are
+   * lost, and no checkpoint of a state that was taken back appears later. One that is still being gathered is given up.
+   */
+  awaitsAfter(step: number): boolean {
+    if (this.#current !== null && this.#current.step > step) this.abandon(`the run goes back to step ${step}`);
+    return [...this.#underWay].some((saving) => saving.step > step);
   }
 
   /**
@@ -158,6 +170,7 @@ export class Checkpoints {
   #ended(saving: Saving, result: SavingResult, ms: number): void {
     const { record, onEvent, onEnd } = this.#options;
     const { step } = saving;
+    this.#underWay.delete(saving);
     if (result.kind === "saved") {
       this.#lastStep = step;
       this.#saves = { count: this.#saves.count + 1, totalMs: this.#saves.totalMs + ms };

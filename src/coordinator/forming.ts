@@ -15,6 +15,8 @@ import type { Watch } from "./watch.js";
 export interface FormingNext {
   /** Told what the forming took. */
   readonly watch: Pick<Watch, "formed">;
+  /** What was waited for has come. */
+  readonly reconsider: () => void;
   /** All members are ready. */
   readonly formed: (purpose: "train" | Closing) => void;
   /** These workers asked to leave, and the new members have what they had. */
@@ -40,6 +42,13 @@ export class Forming {
       checkpointStep: state.checkpoints.lastStep,
       isVoided: state.isVoided,
     });
+    if (purpose === "train" && state.checkpoints.awaitsAfter(plan.step)) {
+      state.stage = { kind: "waiting" };
+      state.broken = why;
+      state.reason = `${why}; a newer checkpoint than of step ${plan.step} is being written, and waited for`;
+      void state.checkpoints.settled.then(() => this.#next.reconsider());
+      return;
+    }
     const reason = `${why}; ${how}`;
     const { step, restore } = plan;
     const number = state.nextNumber();

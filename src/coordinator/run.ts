@@ -46,6 +46,7 @@ export class Run {
     });
     this.#forming = new Forming(state, {
       watch: this.#watch,
+      reconsider,
       formed: (purpose) => (purpose === "train" ? this.#stepping.proceed() : this.#closing.saveNow(purpose)),
       release: (isFree) => this.#attendance.release(isFree),
     });
