@@ -119,10 +119,45 @@ export function outcomeOf(events: readonly RunEvent[]): Outcome | undefined {
   return events.flatMap((event) => (event.kind === "ended" ? [event.outcome] : []))[0];
 }
 
+/** A store in memory whose writes wait while it is held. */
+export class HeldStore implements CheckpointStore {
+  readonly #store = createMemoryCheckpointStore({ keepLast: 100 });
+  #released: Promise<void> = Promise.resolve();
+  #release: () => void = () => {};
+
+  hold(): void {
+    this.release();
+    this.#released = new Promise((resolve) => {
+      this.#release = resolve;
+    });
+  }
+
+  release(): void {
+    this.#release();
+  }
+
+  async save(...what: Parameters<CheckpointStore["save"]>): Promise<string> {
+    await this.#released;
+    return this.#store.save(...what);
+  }
+
+  load(which: number | "latest"): ReturnType<CheckpointStore["load"]> {
+    return this.#store.load(which);
+  }
+
+  list(): ReturnType<CheckpointStore["list"]> {
+    return this.#store.list();
+  }
+
+  discard(steps: readonly number[], reason: string): Promise<void> {
+    return this.#store.discard(steps, reason);
+  }
+}
+
 /** A run over several coordinators: each is killed with what its journal had, and the next takes it up from there. */
 export function setUpSuccession(workers: number) {
   const lines: JournalLine[] = [];
-  const store = createMemoryCheckpointStore({ keepLast: 100 });
+  const store = new HeldStore();
   const swarm: SwarmWorker[] = [];
   const begin = () => setUp({ workers, rejoinTimeoutMs: 1e9, everySteps: 4, lines: [...lines], store, swarm });
   let current = begin();

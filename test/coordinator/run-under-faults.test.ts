@@ -8,7 +8,7 @@ import { NUM_STEPS, reference, settle, setUpSuccession } from "./kit.js";
 describe("a run under faults", () => {
   type Action =
     | { kind: "deliver" | "kill" | "fault" | "cut" | "connect" | "retire"; at: number }
-    | { kind: "join" | "settle" }
+    | { kind: "join" | "settle" | "hold" | "release" }
     | { kind: "restart"; lostCommits: number };
   const at = <const Kind extends string>(kind: Kind, weight: number) => ({
     weight,
@@ -23,6 +23,8 @@ describe("a run under faults", () => {
     at("retire", 1),
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("join" as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("settle" as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("hold" as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant("release" as const) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant("restart" as const), lostCommits: fc.nat(2) }) },
   );
 
@@ -39,12 +41,15 @@ describe("a run under faults", () => {
           const chosen = "at" in act ? alive[act.at % Math.max(1, alive.length)] : undefined;
           if (act.kind === "deliver") await chosen?.step();
           else if (act.kind === "settle") await settle();
+          else if (act.kind === "hold") store.hold();
+          else if (act.kind === "release") store.release();
           else if (act.kind === "join") now().join(`w${numJoined++}`);
           else if (act.kind === "kill") chosen?.kill();
           else if (act.kind === "cut") chosen?.disconnect();
           else if (act.kind === "connect") chosen?.connect(now().run);
           else if (act.kind === "retire") chosen?.retire();
           else if (act.kind === "restart") {
+            store.release();
             await settle(); // the store is one object here: a write that death cut short is the store's own test
             restart(act);
           } else if (act.kind === "fault" && !isFaulty && chosen) {
@@ -52,6 +57,7 @@ describe("a run under faults", () => {
             isFaulty = true; // one, so that the limit of retries is not what is tested
           }
         }
+        store.release();
         for (let rounds = 0; !now().outcome(); rounds++) {
           expect(rounds).toBeLessThan(200);
           for (const worker of swarm) if (worker.isAlive && !worker.isConnected) worker.connect(now().run);

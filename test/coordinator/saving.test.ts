@@ -1,11 +1,11 @@
 /** Checkpoints that come faster than a store takes them: one is written, one waits, and the run's memory holds no more. */
 import { describe, expect, it } from "vitest";
-import { type CheckpointStore, createMemoryCheckpointStore } from "../../src/checkpoint/store.js";
+import type { CheckpointStore } from "../../src/checkpoint/store.js";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import { Checkpoints } from "../../src/coordinator/checkpoints.js";
 import type { JournalEntry } from "../../src/coordinator/journal.js";
 import type { SavingResult } from "../../src/coordinator/saving.js";
-import { NUM_STEPS, reference, settle, setUp } from "./kit.js";
+import { HeldStore, NUM_STEPS, reference, settle, setUp } from "./kit.js";
 
 const head = { generation: 1, rank: 0, file: "", tensor: "", dtype: "", shape: [], offset: 0, data: new Uint8Array(0) };
 
@@ -63,13 +63,12 @@ describe("checkpoints while the store is slow", () => {
 describe("a run that nobody holds the state of any more, while a newer checkpoint is being written", () => {
   /** Two workers that get to step 8, checkpoints of steps 3 and 6 begun, the second still at the store; then both die, and two others come. */
   async function died(save: (written: Promise<string>) => Promise<string>) {
-    const memory = createMemoryCheckpointStore({ keepLast: 100 });
-    const store: CheckpointStore = {
-      save: (step, content, about) => (step === 6 ? save(memory.save(step, content, about)) : memory.save(step, content, about)),
-      load: (which) => memory.load(which),
-      list: () => memory.list(),
-      discard: (steps, reason) => memory.discard(steps, reason),
-    };
+    class Store extends HeldStore {
+      override save(...what: Parameters<CheckpointStore["save"]>): Promise<string> {
+        return what[0] === 6 ? save(super.save(...what)) : super.save(...what);
+      }
+    }
+    const store = new Store();
     const run = setUp({ workers: 2, everySteps: 3, store, rejoinTimeoutMs: 1e9 });
     const first = [run.join("a"), run.join("b")];
     await run.drain(() => run.run.status().step === 8);
