@@ -10,6 +10,8 @@ import { IsoergError } from "../../util/error.js";
 
 const count = z.int().nonnegative();
 const figure = z.number();
+/** What float32 can hold, and room: charts are drawn of it, and no span between two of them overflows. */
+const drawn = z.number().min(-1e39).max(1e39);
 
 export const shapeSchema = z.object({ height: z.int().positive(), width: z.int().positive(), channels: z.int().positive() });
 
@@ -36,7 +38,7 @@ const gapSchema = z.object({
 
 /** Energies of one set; unit: that of the logits (natural logarithm). */
 const distributionSchema = z.object({
-  energies: z.array(figure),
+  energies: z.array(drawn),
   mean: figure,
   std: figure,
   /** 5, 25, 50, 75, 95 %. */
@@ -106,7 +108,7 @@ const calibrationSchema = z.object({
   accuracy: figure,
   nll: figure,
   brier: figure,
-  bins: z.array(z.object({ from: figure, to: figure, count, confidence: figure.nullable(), accuracy: figure.nullable() })).readonly(),
+  bins: z.array(z.object({ from: drawn, to: drawn, count, confidence: drawn.nullable(), accuracy: drawn.nullable() })).readonly(),
 });
 
 export const qualitySchema = z.object({

@@ -145,7 +145,7 @@ export function recordTargets(folder: string): readonly Target[] {
         // Whatever was accepted, a report and a model card can be made of, with every point of a chart in its place.
         const run = { ...bareRun, folder, analysis: read };
         const page = renderReport([run], writing);
-        assert.doesNotMatch(page, / (d|x|y|cx|cy|width|height|points|transform)="[^"]*(NaN|Infinity)/);
+        assert.equal(/ (d|x|y|cx|cy|width|height|points|transform)="[^"]*(NaN|Infinity)/.exec(page)?.[0].slice(0, 99), undefined);
         assert(renderModelCard(run, writing).length > 0);
       },
     },
