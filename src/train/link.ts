@@ -25,6 +25,18 @@ export interface Assignment {
   readonly adjustment: Adjustment;
 }
 
+/** This rank's part of one step's global batch. */
+export interface StepSlice {
+  readonly step: number;
+  readonly epoch: number;
+  readonly batchSize: number;
+  readonly positions: Range;
+  readonly ids: Uint32Array;
+  readonly labels: Int32Array;
+  /** uint8 [n,H,W,C] */
+  readonly images: Uint8Array;
+}
+
 export type Turn =
   /**
    * Take this place. `state` is what to start from: parts of a checkpoint or of another worker, "fresh" for the seed's initial
@@ -40,19 +52,8 @@ export type Turn =
   | { readonly kind: "offer"; readonly what: "everything" | "chains" }
   /** Hand over this worker's part of a checkpoint now, with `save`. */
   | { readonly kind: "save" }
-  /** Compute this step on this slice of its global batch. The arrays are valid until the next turn. */
-  | {
-      readonly kind: "step";
-      readonly step: number;
-      readonly epoch: number;
-      readonly batchSize: number;
-      readonly positions: Range;
-      readonly ids: Uint32Array;
-      readonly labels: Int32Array;
-      /** uint8 [n,H,W,C] */
-      readonly images: Uint8Array;
-      readonly dataWaitMs: number;
-    }
+  /** Compute this step on this slice. Its arrays are valid until the next turn. */
+  | (StepSlice & { readonly kind: "step"; readonly dataWaitMs: number })
   | { readonly kind: "stop"; readonly outcome: "finished" | "asked" | "failed"; readonly reason: string };
 
 export interface Ballot {

@@ -4,10 +4,11 @@
  * was under way.
  */
 import { slice } from "../data/plan.js";
+import type { StepSlice } from "../train/link.js";
 import type { Range } from "../util/range.js";
 import type { GenerationMessage } from "../wire/messages.js";
 import type { Healed } from "./healing.js";
-import type { SliceSource, StepSlice } from "./slices.js";
+import type { SliceSource } from "./slices.js";
 import { Sums, type SumsOptions } from "./sums.js";
 
 export interface PlaceOptions {

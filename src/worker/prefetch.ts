@@ -4,9 +4,10 @@
  * coordinator back. One object per generation; slices come in the order of the steps, each once.
  */
 import type { ClientReadableStream } from "@grpc/grpc-js";
+import type { StepSlice } from "../train/link.js";
 import { IsoergError } from "../util/error.js";
 import type { SampleBlock, SampleBlocks } from "../wire/messages.js";
-import { AHEAD, type HeldSlice, SliceMemory, type SliceSource, type StepSlice } from "./slices.js";
+import { AHEAD, type HeldSlice, SliceMemory, type SliceSource } from "./slices.js";
 
 interface Filling extends HeldSlice {
   filled: number;

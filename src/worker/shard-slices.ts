@@ -8,8 +8,9 @@
 import type { Dataset } from "../data/dataset.js";
 import { createPlan, type Plan, type PlanOptions, slice } from "../data/plan.js";
 import { pixelsOf } from "../data/samples.js";
+import type { StepSlice } from "../train/link.js";
 import { IsoergError } from "../util/error.js";
-import { AHEAD, type HeldSlice, SliceMemory, type SliceSource, type StepSlice } from "./slices.js";
+import { AHEAD, type HeldSlice, SliceMemory, type SliceSource } from "./slices.js";
 
 export interface ShardSlicesOptions {
   readonly dataset: Pick<Dataset, "read" | "shape" | "shardOf" | "warm">;

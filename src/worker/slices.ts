@@ -2,19 +2,7 @@
  * Where a generation's slices come from: the coordinator's stream (`prefetch.ts`), or the shards themselves (`shard-slices.ts`).
  * And the memory that they lie in: ids, labels and images of a slice in one piece, which the training thread reads without a copy.
  */
-import type { Range } from "../util/range.js";
-
-/** This rank's part of one step's global batch. */
-export interface StepSlice {
-  readonly step: number;
-  readonly epoch: number;
-  readonly batchSize: number;
-  readonly positions: Range;
-  readonly ids: Uint32Array;
-  readonly labels: Int32Array;
-  /** uint8 [n,H,W,C] */
-  readonly images: Uint8Array;
-}
+import type { StepSlice } from "../train/link.js";
 
 export interface SliceSource {
   /** The next slice; the one before it is given back. Rejects when its source failed or was closed. */
