@@ -12,7 +12,7 @@ import { isKeptElsewhere } from "./train/kept-elsewhere.js";
 import { leadRun } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { chosenPort, limitsOf, slicesOption, writeResult } from "./train.js";
-import { parseSeconds, type WorkerCount, workersOption } from "./worker-count.js";
+import { joinTimeoutOption, parseSeconds, type WorkerCount, workersOption } from "./worker-count.js";
 
 interface Flags extends SecurityFlags {
   readonly listen: string;
@@ -38,12 +38,7 @@ export function coordinatorCommand(): Command {
     .requiredOption("--run <dir>", "folder for all that the run produces")
     .addOption(workersOption("wait for so many before the first step; with MIN:MAX go on with MIN, and let no more than MAX in"))
     .option("--min-workers <n>", "go on while so many are left (default: 1, or MIN)", parseCount)
-    .option(
-      "--join-timeout <s>",
-      "seconds that the start waits for all workers, before it goes on with the minimum or ends with 75",
-      parseSeconds,
-      60,
-    )
+    .addOption(joinTimeoutOption())
     .option(
       "--rejoin-timeout <s>",
       "seconds that a run below its minimum waits for new workers, before it saves and ends with 75",

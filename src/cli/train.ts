@@ -15,11 +15,12 @@ import { dryRunTerminal } from "./train/dry-run-terminal.js";
 import { isKeptElsewhere } from "./train/kept-elsewhere.js";
 import { leadRun, type RunResult } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
-import { type WorkerCount, workersOption } from "./worker-count.js";
+import { joinTimeoutOption, type WorkerCount, workersOption } from "./worker-count.js";
 
 interface Flags extends EngineFlags, SecurityFlags {
   readonly workers: WorkerCount;
   readonly minWorkers?: number;
+  readonly joinTimeout: number;
   readonly slices: "equal" | "measured";
   readonly run?: string;
   readonly resume?: true;
@@ -39,6 +40,7 @@ export function trainCommand(): Command {
     .argument("[settings...]", "key=value, over the file's")
     .addOption(workersOption("worker processes; with MIN:MAX begin with MAX and go on while MIN are left"))
     .option("--min-workers <n>", "go on while so many are left (default: 1, or MIN)", parseCount)
+    .addOption(joinTimeoutOption())
     .addOption(slicesOption())
     .option("--run <dir>", "folder for all that the run produces (default: runs/NAME)")
     .option("--resume", "go on where the run stands; a finished run is left as it is")
@@ -93,13 +95,14 @@ export function trainCommand(): Command {
       slices: flags.slices,
       listen: flags.listen,
       security,
-      timeouts: { rejoinMs: 0 }, // nobody starts new ones here
+      timeouts: { joinMs: 1000 * flags.joinTimeout, rejoinMs: 0 }, // nobody starts new ones here
       resume: entrance.kind === "continue" || isKept,
       metrics: flags.metrics,
       onListening: (coordinator) =>
         startChildren({
           count: limits.workers,
           coordinator: coordinator.address,
+          connectTimeout: flags.joinTimeout,
           runFolder,
           engine: flags.engine,
           device: flags.device,

@@ -1,4 +1,4 @@
-/** Numbers of workers and of seconds on the command line. */
+/** How many workers a run is to have, and how long it waits for them: the options and their values, the same where a run begins. */
 import { InvalidArgumentError, Option } from "commander";
 
 export interface WorkerCount {
@@ -10,11 +10,20 @@ export interface WorkerCount {
   readonly max: number | null;
 }
 
-/** --workers, the same where a run begins; `means` says what the numbers are for there. */
+/** @param means what the numbers are for there */
 export function workersOption(means: string): Option {
   return new Option("--workers <n|min:max>", means)
     .argParser(parseWorkers)
     .default({ min: null, expected: 1, max: null } satisfies WorkerCount, "1");
+}
+
+export function joinTimeoutOption(): Option {
+  return new Option(
+    "--join-timeout <s>",
+    "seconds that the start waits for all workers, before it goes on with the minimum or ends with 75",
+  )
+    .argParser(parseSeconds)
+    .default(60);
 }
 
 /** `4`, or `2:8` for a minimum and a maximum. @throws InvalidArgumentError */

@@ -11,6 +11,8 @@ import { mergeTraces } from "../../worker/trace.js";
 export interface ChildrenOptions {
   readonly count: number;
   readonly coordinator: string;
+  /** Seconds that each looks for it, once its engine has started. */
+  readonly connectTimeout: number;
   readonly runFolder: string;
   readonly engine: string;
   readonly device: string;
@@ -59,6 +61,7 @@ export function startChildren(options: ChildrenOptions): Children {
   for (let i = 0; i < options.count; i++) {
     const workerId = `local-${i}`;
     const words = ["worker", "--coordinator", options.coordinator, "--id", workerId];
+    words.push("--connect-timeout", String(Math.max(1, options.connectTimeout)));
     words.push("--reconnect-timeout", "0"); // they end with this process
     words.push("--engine", options.engine, "--device", deviceOf(options.device, i), "--threads", String(options.threads));
     words.push("--log", resolve(options.runFolder, "logs", `worker-${workerId}.jsonl`));

@@ -102,7 +102,9 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   if (idle !== null) progress.say(idle);
   const since = performance.now();
   let status = coordinator.status();
+  let hasBegun = false;
   coordinator.events.on("event", (event) => {
+    if (event.kind === "generation") hasBegun = true;
     if (event.kind === "notice") progress.say(event.message);
     else if (event.kind === "generation" && event.generation > 1) progress.say(`generation ${event.generation}: ${event.reason}`);
     else if (event.kind === "commit") {
@@ -118,7 +120,7 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
     const outcome = await coordinator.finished;
     progress.end();
     await workers.ended(2_000); // their sessions are over; one that never had any is not waited for
-    if (outcome.kind === "failed") throw failure(outcome, runFolder);
+    if (outcome.kind === "failed") throw failure(outcome, { runFolder, hasBegun });
     if (outcome.code === "TERMINATED") throw terminated(outcome, kept);
     progress.say(outcome.kind === "finished" ? describeProgress(status) : `stopped: ${outcome.reason}`);
     const seconds = (performance.now() - since) / 1000;
@@ -158,7 +160,10 @@ function terminated({ reason, step, checkpointStep }: Outcome, kept: string): Is
   return new IsoergError("TERMINATED", `ended by ${reason}; ${saved}`, { hint: "The same command goes on from there." });
 }
 
-function failure({ reason, code, checkpointStep }: Outcome, runFolder: string): IsoergError {
+function failure(
+  { reason, code, checkpointStep }: Outcome,
+  { runFolder, hasBegun }: { readonly runFolder: string; readonly hasBegun: boolean },
+): IsoergError {
   if (reason.startsWith("the training diverged")) {
     return new IsoergError("DIVERGED", `the run failed: ${reason}`, {
       hint: "The post-mortem says what was seen and what to try. The latest checkpoint is the last one from before the trouble.",
@@ -168,6 +173,11 @@ function failure({ reason, code, checkpointStep }: Outcome, runFolder: string): 
   if (code === "DIVERGED") {
     return new IsoergError("DIVERGED", `the run failed: ${reason}`, {
       hint: `The same settings would come to the same: change some (a smaller optimizer.lr, clipNorm). ${logs}.`,
+    });
+  }
+  if (code === "BELOW_MINIMUM" && !hasBegun) {
+    return new IsoergError("BELOW_MINIMUM", `the run could not begin: ${reason}`, {
+      hint: `Where workers take longer to start, let it wait for them: --join-timeout SECONDS. ${logs}.`,
     });
   }
   const hint = checkpointStep === null ? `${logs}.` : `${logs}; the same command goes on from step ${checkpointStep}.`;
