@@ -8,21 +8,17 @@ import { join } from "node:path";
 import pino from "pino";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { openCheckpoints } from "../../src/checkpoint/open.js";
-import type { StatePart } from "../../src/checkpoint/state-part.js";
 import type { Config } from "../../src/config/schema.js";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import { type Coordinator, createCoordinator } from "../../src/coordinator/coordinator.js";
 import { readJournal } from "../../src/coordinator/journal.js";
 import { openDataset } from "../../src/data/dataset.js";
 import { publishDataset } from "../../src/data/publish.js";
-import { checksum } from "../../src/util/checksum.js";
-import { PROTOCOL_VERSION } from "../../src/wire/proto.js";
-import { Dialer } from "../../src/worker/dialer.js";
-import { WorkerLink } from "../../src/worker/worker-link.js";
 import { preparedToy, temporaryFolder, toyShape } from "../data/toy.js";
 import { BUCKET, type S3Server } from "../kit/s3-server.js";
 import { smallConfig } from "../kit/small-run.js";
 import { s3ForTest, storageOf } from "../storage/kit.js";
+import { trainOverLink } from "./kit.js";
 
 const PLACE = `s3://${BUCKET}/sets/toy`;
 const KEPT = `s3://${BUCKET}/runs/one`;
@@ -31,64 +27,31 @@ const NUM_STEPS = 12; // two epochs of 53 samples
 const log = pino({ enabled: false });
 
 /** Half-integers below 2^24: sums come out the same in any order, so world sizes can be compared bit for bit. */
-async function trainOver(
+function trainOver(
   coordinator: Coordinator,
   name: string,
   onStep: (step: number) => void = () => {},
 ): Promise<{ parameters: Float32Array; outcome: string }> {
-  const link = new WorkerLink({
-    dialer: new Dialer({ whereabouts: async () => [coordinator.address], pauseMs: { first: 10, longest: 50 } }),
-    hello: { workerId: name, incarnation: `${name}-${Math.random()}`, engine: "arithmetic", protocol: PROTOCOL_VERSION },
-    ring: () => ({ host: "127.0.0.1" }),
-    connectMs: 60_000,
-    reconnectMs: 0,
-    log,
-  });
-  const parameters = new Float32Array(NUM_PARAMETERS);
-  const gradient = new Float32Array(new SharedArrayBuffer(4 * NUM_PARAMETERS));
   const imageBytes = toyShape.height * toyShape.width * toyShape.channels;
-  const parts = (): StatePart[] => [
-    { file: "model", tensor: "parameters", dtype: "F32", shape: [NUM_PARAMETERS], row: 0, data: parameters.slice() },
-  ];
-  try {
-    await link.welcome();
-    for (;;) {
-      const turn = await link.next();
-      if (turn.kind === "stop") return { parameters, outcome: turn.outcome };
-      if (turn.kind === "generation") {
-        if (typeof turn.state === "object") parameters.set(turn.state.find(({ tensor }) => tensor === "parameters")?.data as Float32Array);
-        link.ready(turn.assignment.generation);
-      } else if (turn.kind === "offer") link.offer(turn.what === "everything" ? parts() : []);
-      else if (turn.kind === "save") link.save(parts());
-      else {
-        gradient.fill(0);
-        for (let i = 0; i < turn.ids.length; i++) {
-          const position = turn.positions.from + i + 1;
-          for (let j = 0; j < imageBytes; j++) {
-            const at = (j + turn.step) % NUM_PARAMETERS;
-            gradient[at] =
-              (gradient[at] as number) + position * (turn.images[i * imageBytes + j] as number) + (turn.labels[i] as number) / 2;
-          }
+  return trainOverLink({
+    address: () => coordinator.address,
+    workerId: name,
+    incarnation: `${name}-${Math.random()}`,
+    numParameters: NUM_PARAMETERS,
+    gradientOf({ step, positions, ids, labels, images }, gradient) {
+      for (let i = 0; i < ids.length; i++) {
+        const position = positions.from + i + 1;
+        for (let j = 0; j < imageBytes; j++) {
+          const at = (j + step) % NUM_PARAMETERS;
+          gradient[at] = (gradient[at] as number) + position * (images[i * imageBytes + j] as number) + (labels[i] as number) / 2;
         }
-        link.startSum(gradient);
-        const sums = await link.finishSums();
-        onStep(turn.step);
-        const verdict = await link.vote({
-          ok: sums.done,
-          fault: sums.done ? "none" : "collective",
-          reason: sums.done ? "" : sums.reason,
-          checksum: checksum(parameters),
-          metrics: { loss: 1 / (turn.step + 1) },
-          phasesMs: { wait: turn.dataWaitMs },
-        });
-        if (!verdict.commit) continue;
-        for (let i = 0; i < NUM_PARAMETERS; i++) parameters[i] = (parameters[i] as number) / 2 + (gradient[i] as number);
-        if (verdict.checkpoint) link.save(parts());
       }
-    }
-  } finally {
-    await link.close();
-  }
+    },
+    update: (parameter, gradient) => parameter / 2 + gradient,
+    connectMs: 60_000,
+    log,
+    onStep,
+  });
 }
 
 function configOf(server: S3Server, cache: string, over: { path: string; checkpoints?: string }): Config {

@@ -7,22 +7,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { StatePart } from "../../src/checkpoint/state-part.js";
 import { createMemoryCheckpointStore } from "../../src/checkpoint/store.js";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import { type Coordinator, createCoordinator } from "../../src/coordinator/coordinator.js";
 import type { RunEvent } from "../../src/coordinator/events.js";
 import { readJournal } from "../../src/coordinator/journal.js";
 import { createMemorySamples } from "../../src/data/samples.js";
-import { checksum } from "../../src/util/checksum.js";
 import { callUnary, openClient } from "../../src/wire/client.js";
-import { PROTOCOL_VERSION, runControl } from "../../src/wire/proto.js";
-import { Dialer } from "../../src/worker/dialer.js";
-import { WorkerLink } from "../../src/worker/worker-link.js";
+import { runControl } from "../../src/wire/proto.js";
+import type { WorkerLink } from "../../src/worker/worker-link.js";
 import { NUM_CLASSES, SHAPE, smallConfig, smallSamples } from "../kit/small-run.js";
+import { trainOverLink } from "./kit.js";
 
 const NUM_SAMPLES = 53;
 const NUM_PARAMETERS = 300;
+const IMAGE_BYTES = SHAPE.height * SHAPE.width * SHAPE.channels;
 const log = pino({ enabled: false });
 const samples = smallSamples(NUM_SAMPLES);
 const source = createMemorySamples({ shape: SHAPE, numClasses: NUM_CLASSES, samples });
@@ -48,69 +47,27 @@ interface TrainerOptions {
   readonly onStep?: (step: number, link: WorkerLink) => void;
 }
 
-/** The training loop without a network: each sample adds to a place of the parameters that its id names. */
-async function trainOver({
-  coordinator,
-  name,
-  onStep,
-  reconnectMs = 0,
-}: TrainerOptions): Promise<{ parameters: Float32Array; outcome: string }> {
-  const link = new WorkerLink({
-    dialer: new Dialer({ whereabouts: async () => [coordinator().address], pauseMs: { first: 10, longest: 50 } }),
-    hello: { workerId: name, incarnation: `${name}-1`, engine: "arithmetic", protocol: PROTOCOL_VERSION },
-    ring: () => ({ host: "127.0.0.1" }),
+/** Each sample adds to a place of the parameters that its id names. */
+function trainOver({ coordinator, name, onStep, reconnectMs = 0 }: TrainerOptions): Promise<{ parameters: Float32Array; outcome: string }> {
+  return trainOverLink({
+    address: () => coordinator().address,
+    workerId: name,
+    incarnation: `${name}-1`,
+    numParameters: NUM_PARAMETERS,
+    gradientOf({ step, ids, labels, images }, gradient) {
+      for (const [i, id] of ids.entries()) {
+        expect(labels[i]).toBe(samples.labels[id]);
+        expect(images[i * IMAGE_BYTES + 5]).toBe(samples.images[id * IMAGE_BYTES + 5]);
+        gradient[id] = step + 1;
+      }
+    },
+    update: (parameter, gradient) => parameter + gradient,
+    cuts: [7], // two buckets
     connectMs: 5_000,
     reconnectMs,
     log,
+    ...(onStep && { onStep }),
   });
-  const parameters = new Float32Array(NUM_PARAMETERS);
-  const gradient = new Float32Array(new SharedArrayBuffer(4 * NUM_PARAMETERS));
-  const imageBytes = SHAPE.height * SHAPE.width * SHAPE.channels;
-  try {
-    await link.welcome();
-    for (;;) {
-      const turn = await link.next();
-      if (turn.kind === "stop") return { parameters, outcome: turn.outcome };
-      if (turn.kind === "generation") {
-        if (typeof turn.state === "object") parameters.set(turn.state.find(({ tensor }) => tensor === "parameters")?.data as Float32Array);
-        link.ready(turn.assignment.generation);
-        continue;
-      }
-      if (turn.kind === "offer" || turn.kind === "save") {
-        const parts: StatePart[] = [
-          { file: "model", tensor: "parameters", dtype: "F32", shape: [NUM_PARAMETERS], row: 0, data: parameters.slice() },
-        ];
-        if (turn.kind === "save") link.save(parts);
-        else if (turn.what === "everything") link.offer(parts);
-        else link.offer([]);
-        continue;
-      }
-      gradient.fill(0);
-      for (const [i, id] of turn.ids.entries()) {
-        expect(turn.labels[i]).toBe(samples.labels[id]);
-        expect(turn.images[i * imageBytes + 5]).toBe(samples.images[id * imageBytes + 5]);
-        gradient[id] = turn.step + 1;
-      }
-      link.startSum(gradient.subarray(0, 7)); // two buckets
-      link.startSum(gradient.subarray(7));
-      const sums = await link.finishSums();
-      onStep?.(turn.step, link);
-      const verdict = await link.vote({
-        ok: sums.done,
-        fault: sums.done ? "none" : "collective",
-        reason: sums.done ? "" : sums.reason,
-        checksum: checksum(parameters),
-        metrics: { loss: 1 / (turn.step + 1) },
-        phasesMs: { wait: turn.dataWaitMs },
-      });
-      if (!verdict.commit) continue;
-      for (let i = 0; i < NUM_PARAMETERS; i++) parameters[i] = (parameters[i] as number) + (gradient[i] as number);
-      if (verdict.checkpoint)
-        link.save([{ file: "model", tensor: "parameters", dtype: "F32", shape: [NUM_PARAMETERS], row: 0, data: parameters.slice() }]);
-    }
-  } finally {
-    await link.close();
-  }
 }
 
 describe("training over the wire", () => {
