@@ -111,7 +111,12 @@ interface Study {
 /** Goes on with the study of a folder. @param over what ends it before its end: a process that dies does nothing any more */
 async function work(
   name: string,
-  over: { readonly wrap?: (cluster: Cluster) => Cluster; readonly signal?: AbortSignal; readonly queue?: string } = {},
+  over: {
+    readonly wrap?: (cluster: Cluster) => Cluster;
+    readonly signal?: AbortSignal;
+    readonly queue?: string;
+    readonly configOf?: typeof configOf;
+  } = {},
 ): Promise<Study> {
   const cluster = new Cluster({ kubeconfig: join(folder, "kubeconfig"), namespace: null });
   const said: string[] = [];
@@ -120,7 +125,7 @@ async function work(
     options: k8sOptions({ name: "tune", ...(over.queue !== undefined && { queue: over.queue }) }),
     digest: DIGEST,
     spec,
-    configOf,
+    configOf: over.configOf ?? configOf,
     config: quickstart,
     engine: { engine: "auto", device: "cpu", threads: 1 },
     say: (text) => said.push(text),
@@ -364,6 +369,17 @@ describe("a study whose data are in a bucket", () => {
     expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.1"), 9000)).toBe(true);
     expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.1"), 443)).toBe(false);
     expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.2"), 9000)).toBe(false);
+  });
+
+  it("is refused where the trials' data are elsewhere than the experiment's: the way there is the study's", async () => {
+    for (const path of ["s3://models/cifar10", "file:///mnt/sets/cifar10"]) {
+      const elsewhere = (): Config => ({ ...inBucket, data: { ...inBucket.data, path } });
+      await expect(work(path.slice(0, 4), { configOf: elsewhere })).rejects.toMatchObject({
+        code: "CONFIG",
+        message: `tune-j0000-s1: its data at ${path} are not to be reached`,
+      });
+    }
+    expect(api.list("jobs")).toEqual([]);
   });
 
   it("is refused where nothing says as whom they are read", () => {

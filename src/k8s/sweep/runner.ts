@@ -42,12 +42,17 @@ type End = Exclude<TrialStanding, { kind: "underWay" }> | { readonly kind: "gone
 /** Applies what the trials stand on, and begins to follow them. @throws IsoergError where the cluster refuses */
 export async function createClusterRunner(given: ClusterRunnerOptions): Promise<ClusterRunner> {
   const { cluster, options, digest, spec, say } = given;
-  for (const object of studyObjects(options, given.config)) await cluster.apply(object);
+  const foundation = studyObjects(options, given.config);
+  for (const object of foundation) await cluster.apply(object);
   const view = new StudyView(cluster, studySelector(options.name, digest), say);
   const folder = studyFolder(options.name, digest);
 
   const train = async (place: TrialPlace, request: ReturnType<typeof requestOf>, signal: AbortSignal): Promise<FinalReply> => {
     const name = trialName(options.name, place);
+    if (JSON.stringify(studyObjects(options, request.config)) !== JSON.stringify(foundation))
+      throw new IsoergError("CONFIG", `${name}: its data at ${request.config.data.path} are not to be reached`, {
+        hint: `on Kubernetes all trials of a study have their data on the claim, or at one store, as the experiment has (${given.config.data.path})`,
+      });
     const manifest = trialJob(options, place, request);
     try {
       for (let asked = 0; asked < MAX_ASKED; asked++) {
