@@ -1,4 +1,4 @@
-/** A worker's part of a checkpoint, cut into blocks for the wire, and put together again from them. */
+/** State on its way to or from a worker: parts cut into blocks for the wire, and put together again from them. */
 import type { Client, ClientReadableStream } from "@grpc/grpc-js";
 import type { StatePart } from "../checkpoint/state-part.js";
 import { IsoergError } from "../util/error.js";

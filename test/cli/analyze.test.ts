@@ -9,7 +9,7 @@ import { energyGap } from "../../src/evaluate/figures/energy-gap.js";
 import { readReference } from "../../src/evaluate/monitor/reference.js";
 import { preparedToy } from "../data/toy.js";
 import { call, withPrinted, withTrainedRun } from "../kit/command.js";
-import { saveLayersModel } from "../kit/foreign-models.js";
+import { analyzeKeras } from "./kit.js";
 
 const place = withTrainedRun("analyze", { numTest: 40 });
 const printed = withPrinted();
@@ -80,27 +80,16 @@ describe("isoerg analyze", () => {
   });
 
   it("sees a model that was never trained here, and judges a run's samples by its features", async () => {
-    const model = await saveLayersModel(join(place.folder, "keras"), { ending: "softmax", shape: [8, 8, 3], classes: 3 });
     const json = join(place.folder, "keras.json");
-    await call(
-      analyzeCommand(),
-      model,
-      "--data",
-      place.data,
-      "--samples",
-      "30",
-      "--json",
-      json,
-      "--reference",
-      join(place.folder, "ref.json"),
-    );
+    const reference = join(place.folder, "ref.json");
+    const model = await analyzeKeras(place, { ending: "softmax" }, "--samples", "30", "--json", json, "--reference", reference);
     const analysis = await analysisAt(json);
     expect(analysis.model).toMatchObject({ kind: "layers-model", name: "keras", step: null, logits: "before-softmax", numParameters: 220 });
     expect(analysis.sets.some(({ kind }) => kind === "generated")).toBe(false);
     expect(analysis.quality).toBeNull();
     expect(analysis.attacks[0]).toMatchObject({ steps: 20, eps: 8 / 255 });
     expect(printed.text()).toContain("logits are those before its softmax");
-    expect((await readReference(join(place.folder, "ref.json"))).energies).toHaveLength(30);
+    expect((await readReference(reference)).energies).toHaveLength(30);
 
     await call(
       analyzeCommand(),

@@ -6,8 +6,8 @@ import { analyzeCommand } from "../../src/cli/analyze.js";
 import { monitorCommand } from "../../src/cli/monitor.js";
 import { npy } from "../../src/evaluate/npz.js";
 import { call, withPrinted, withTrainedRun } from "../kit/command.js";
-import { saveLayersModel } from "../kit/foreign-models.js";
 import { smallSamples } from "../kit/small-run.js";
+import { analyzeKeras } from "./kit.js";
 
 const place = withTrainedRun("monitor", { numTest: 120 });
 const printed = withPrinted();
@@ -65,21 +65,9 @@ describe("isoerg monitor", () => {
   });
 
   it("watches a model that was trained elsewhere, fed as it was analysed", async () => {
-    const model = await saveLayersModel(join(place.folder, "keras"), { shape: [8, 8, 3], classes: 3 });
     const reference = join(place.folder, "keras-reference.json");
-    await call(
-      analyzeCommand(),
-      model,
-      "--data",
-      place.data,
-      "--samples",
-      "100",
-      "--no-attack",
-      "--input-range",
-      "-1,1",
-      "--reference",
-      reference,
-    );
+    const rest = ["--samples", "100", "--no-attack", "--input-range", "-1,1", "--reference", reference];
+    const model = await analyzeKeras(place, {}, ...rest);
     printed.clear();
     await call(monitorCommand(), model, place.data, "--reference", reference, "--batch", "60");
     // Its reference is of these very samples: only the same input range gives the same energies.
