@@ -1,6 +1,6 @@
 /**
- * The gradient of one step on its way to the sum over all workers: flat, in memory shared with the link, with the step's
- * figures behind it, so that one all-reduce carries both.
+ * The memory of one gradient on its way to the sum over all workers: flat, shared with the link, with the step's figures behind it,
+ * so that one all-reduce carries both. Which gradients a step takes is in `step-gradient.ts`.
  *
  * A backward pass writes from the last layer to the first. As soon as a bucket's worth is final its sum is started, while the
  * layers before it are still being computed.

@@ -20,11 +20,11 @@ import { createStart } from "../sampler/start.js";
 import { createPhaseClock } from "./clock.js";
 import { looksAtSpread } from "./energy-spread.js";
 import { Gradient } from "./gradient.js";
-import { mergeFigures } from "./gradients.js";
 import { type Ballot, CollectiveInterrupted, type Link, type Turn } from "./link.js";
 import { TrainingState } from "./state.js";
 import { checkStatistics, statisticRanges } from "./statistics.js";
 import { computeStep, type StepOutput } from "./step.js";
+import { mergeFigures } from "./step-gradient.js";
 
 export interface TrainOptions {
   readonly config: Config;

@@ -8,7 +8,7 @@ import type { Figures } from "../objective/objective.js";
 import type { View } from "../objective/view.js";
 import type { Energies } from "../sampler/curriculum.js";
 import { energySpread } from "./energy-spread.js";
-import { stepGradient } from "./gradients.js";
+import { stepGradient } from "./step-gradient.js";
 import type { StepInput } from "./step-input.js";
 import { makeViews } from "./views/views.js";
 
