@@ -10,19 +10,6 @@ export interface SliceSource {
   close(): void;
 }
 
-/** A source that is still being chosen. */
-export function slicesLater(source: Promise<SliceSource>): SliceSource {
-  source.catch(() => {}); // told to whoever asks for a slice
-  return {
-    next: async () => (await source).next(),
-    close: () =>
-      void source.then(
-        (chosen) => chosen.close(),
-        () => {},
-      ),
-  };
-}
-
 /** Slices that wait at most. */
 export const AHEAD = 4;
 

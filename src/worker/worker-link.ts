@@ -15,20 +15,16 @@ import type { Config } from "../config/schema.js";
 import type { Ballot, Turn, Verdict } from "../train/link.js";
 import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
-import { callServerStream } from "../wire/client.js";
 import type { FromWorker, GenerationMessage, ToWorker, VerdictMessage, Welcome } from "../wire/messages.js";
-import { coordination } from "../wire/proto.js";
 import { Change } from "./change.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
 import { Activity } from "./doing.js";
 import { Holdings } from "./holdings.js";
 import type { SumsResult } from "./messages.js";
 import { Offers } from "./offers.js";
-import { type OwnShards, openOwnShards } from "./own-shards.js";
 import { Place } from "./place.js";
-import { Prefetch } from "./prefetch.js";
 import type { Pulse } from "./pulse.js";
-import { type SliceSource, slicesLater } from "./slices.js";
+import { WorkerSamples } from "./samples.js";
 import { type SaveOptions, sendState } from "./state-transfer.js";
 import type { SharedVectors } from "./sums.js";
 import { type StopTurn, Turns } from "./turns.js";
@@ -59,8 +55,8 @@ export class WorkerLink {
   #numChains = 0;
   #groupSize = 1;
   #network: Partial<Config["communication"]> = {};
-  /** undefined before the first welcome; null comes of it where the coordinator sends samples. */
-  #ownShards: Promise<OwnShards | null> | undefined;
+  /** undefined before the first welcome. */
+  #samples: WorkerSamples | undefined;
   #verdict: VerdictMessage | null = null;
   #toSave: SaveOptions | null = null;
   #retiring: string | null = null;
@@ -211,10 +207,7 @@ export class WorkerLink {
     await this.#closePlace(new IsoergError("STOPPED", "the worker is closing"));
     this.#offers.close();
     await this.#connection.leave(GOODBYE_MS);
-    await this.#ownShards?.then(
-      (shards) => shards?.close(),
-      () => {},
-    );
+    await this.#samples?.close();
     await this.#connection.close();
   }
 
@@ -276,36 +269,23 @@ export class WorkerLink {
     this.#numChains = message.numChains;
     this.#groupSize = config.model ? groupSizeOf(config.model) : 1;
     this.#network = config.communication ?? {};
-    this.#ownShards ??= this.#openShards(message);
-    this.#ownShards.catch(() => {}); // told by a generation's slices
+    this.#samples ??= new WorkerSamples(message, this.#options.log);
     if (this.#retiring !== null) this.retire(this.#retiring);
-  }
-
-  async #openShards(message: Welcome): Promise<OwnShards | null> {
-    const { log } = this.#options;
-    const shards = await openOwnShards(message, (notice) => log.warn({ notice }, "storage"));
-    log.info({ from: shards ? "its own shards" : "the coordinator" }, "samples");
-    return shards;
   }
 
   #begin(message: GenerationMessage): void {
     const { log, shared = null, streams = null } = this.#options;
     const { client, welcome, ring } = this.#connection;
     const { generation, rank, worldSize, step } = message;
-    if (!client) return;
+    const samples = this.#samples;
+    if (!client || !samples) return;
     log.info({ generation, rank, worldSize, step, restore: message.restore }, "generation");
     void this.#closePlace(new IsoergError("STOPPED", `generation ${generation} begins`));
     const runHash = crc32(Buffer.from(welcome?.runId ?? ""));
     const onRefusal = (reason: string): void => log.warn({ generation, reason }, "sums take a slower way");
     const sums = { shared, streams, network: this.#network, onRefusal };
     const groupSize = this.#groupSize;
-    const slices = slicesLater(
-      Promise.resolve(this.#ownShards).then(
-        (shards): SliceSource =>
-          shards?.slicesOf(message, groupSize) ??
-          new Prefetch(callServerStream(client, coordination.samples, { generation, rank, fromStep: step })),
-      ),
-    );
+    const slices = samples.slicesOf(message, client, groupSize);
     const place = new Place({ message, slices, runHash, numChains: this.#numChains, groupSize, sums });
     this.#turns.begin(place);
     this.#offers.begin(generation, step);
