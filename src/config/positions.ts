@@ -67,12 +67,21 @@ function tooMuchOf(text: string): string | undefined {
   return undefined;
 }
 
-/** @throws IsoergError CONFIG for aliases that name nothing, or unfold to too much. */
+/** @throws IsoergError CONFIG for aliases that name nothing, unfold to too much, or stand within what they name. */
 function plainTree(document: Document, file: string): unknown {
+  let tree: unknown;
   try {
-    return document.toJS({ maxAliasCount: 100 }) ?? {};
+    tree = document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch (cause) {
     if (!(cause instanceof Error)) throw cause;
     throw new IsoergError("CONFIG", `${file}: ${cause.message}`, { hint: "the file must be YAML", cause });
   }
+  try {
+    JSON.stringify(tree);
+  } catch {
+    throw new IsoergError("CONFIG", `${file}: an alias stands within what it names, so that it has no end`, {
+      hint: "write the value out where *name stands",
+    });
+  }
+  return tree;
 }

@@ -142,6 +142,12 @@ describe("an experiment file", () => {
     });
     expect(config.model).toMatchObject({ kind: "wide-resnet", depth: 10, width: 1 });
   });
+
+  it("that contains itself is refused", () => {
+    const path = file("circular.yaml", "name: &x [*x, *x]\n");
+    const error = failure(() => loadConfig({ source: path, env: {} }));
+    expect(error).toMatchObject({ code: "CONFIG", message: `${path}: an alias stands within what it names, so that it has no end` });
+  });
 });
 
 describe("precedence", () => {

@@ -71,5 +71,25 @@ else {
         { numRuns: 60 },
       );
     });
+
+    it("does not take over oneDNN's mistake: 1x1 filters in bf16 with an odd number of outputs", () => {
+      for (const [cin, cout] of [
+        [1, 1],
+        [9, 1],
+        [16, 3],
+        [32, 5],
+      ] as const) {
+        const filter = tensor<Tensor4D>(values(cin * cout, 0), [1, 1, cin, cout]);
+        const dy = tensor<Tensor4D>(values(60 * cout, 1), [1, 12, 5, cout]);
+        const gradient = (precision: Precision): Float32Array =>
+          take(
+            tf.tidy(() => {
+              const given = ops().toPrecision(dy, precision);
+              return ops().conv2dInputGrad(given, ops().layoutFilter(filter, precision), [1, 12, 5, cin], { stride: 1, padding: 0 });
+            }),
+          );
+        expectClose(gradient("bf16"), gradient("fp32"), 1e-2);
+      }
+    });
   });
 }

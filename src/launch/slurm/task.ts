@@ -37,11 +37,12 @@ set -uo pipefail
 folder=$(dirname "$0")
 terminated=
 worker=
-trap 'terminated=1; [ -z "$worker" ] || kill -TERM "$worker" 2>/dev/null' TERM
+waiting=
+trap 'terminated=1; kill -TERM $worker $waiting 2>/dev/null' TERM
 ${ENDED_FUNCTION}
 # All of it is read before it begins: the folder goes when the job ends.
 main() {
-  local restarts=0 pause=${restartPauseSeconds} code waiting
+  local restarts=0 pause=${restartPauseSeconds} code
   while :; do
     "$@" --id "worker-$SLURM_PROCID"${deviceWords(gpus)} &
     worker=$!
@@ -59,8 +60,10 @@ main() {
     echo "worker-$SLURM_PROCID ended with $code; it is started again in $pause s ($restarts of ${maxRestarts})" >&2
     sleep "$pause" &
     waiting=$!
+    [ -z "$terminated" ] || kill "$waiting" 2>/dev/null # told before there was anything to end
     wait "$waiting"
     kill "$waiting" 2>/dev/null
+    waiting=
     [ -z "$terminated" ] && [ ! -e "$folder/${OVER_FILE}" ] || exit "$code"
     pause=$((2 * pause < ${LONGEST_PAUSE_SECONDS} ? 2 * pause : ${LONGEST_PAUSE_SECONDS}))
   done
