@@ -6,7 +6,7 @@
  *
  *   node src/setup.mjs            set up, nothing else       start    ... then the quickstart
  *   node src/setup.mjs link       only make `npx isoerg` work    test     ... then the type check, lint, layers and tests
- *                                                            slow     ... then the slow suites
+ *                                                            slow, fuzz ... then the suite of that name
  *
  * ISOERG_NO_APT=1 never touches system packages; ISOERG_APT=1 allows them to a user who is not root and may sudo.
  */
@@ -14,7 +14,7 @@ import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { installSystemPackages } from "./setup/apt.mjs";
-import { runSlowSuites, runTests } from "./setup/checks.mjs";
+import { runSuite, runTests, suites } from "./setup/checks.mjs";
 import { root, runStep, SetupError, say, tool } from "./setup/child.mjs";
 import { installPackages } from "./setup/npm.mjs";
 
@@ -29,8 +29,9 @@ try {
 }
 
 async function main() {
-  if (!["set-up", "link", "start", "test", "slow"].includes(task)) {
-    throw new SetupError(`'${task}' is no task of set-up`, "one of: start, test, slow, link, or none");
+  const suite = Object.hasOwn(suites, task) ? suites[task] : undefined;
+  if (suite === undefined && !["set-up", "link", "start", "test"].includes(task)) {
+    throw new SetupError(`'${task}' is no task of set-up`, `one of: start, test, ${Object.keys(suites).join(", ")}, link, or none`);
   }
   if (Number(process.versions.node.split(".")[0]) < 20) {
     throw new SetupError(`Node ${process.versions.node} is too old`, "install Node 20 or newer");
@@ -43,7 +44,7 @@ async function main() {
   const bridge = await buildTorchBridge();
   await buildSharedMemory();
   if (task === "test") process.exit(await runTests({ compiles, bridge }));
-  if (task === "slow") process.exit(await runSlowSuites());
+  if (suite !== undefined) process.exit(await runSuite(suite));
   if (task === "start") await quickstart();
 }
 

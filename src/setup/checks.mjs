@@ -1,15 +1,18 @@
 // @ts-check
 /**
- * What `npm test` does after set-up: type check, lint, layers, tests. All run, also when one has failed; the last line says
- * how many passed and failed, each check counting as one test.
+ * What `npm test` does after set-up: type check, lint, layers, tests. All run, also when one has failed; the last lines say
+ * what failed (`FAILED: ...`) and how many passed and failed, each check counting as one test. The suites that `npm test`
+ * leaves out and Vitest runs end in the same way.
  */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { root, runStep, tool } from "./child.mjs";
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Count */
+/** @typedef {{ env?: NodeJS.ProcessEnv, args?: readonly string[] }} Suite */
 
 const resultFile = join(root, "build", "vitest.json");
+const failedTests = join(root, "src", "setup", "failed-tests.mjs");
 
 /**
  * @param {{ compiles: boolean, bridge: "built" | "absent" | "broken" }} before whether the sources passed their own type check,
@@ -25,7 +28,7 @@ export async function runTests({ compiles, bridge }) {
   /** @type {Count} */
   const total = { passed: 0, failed: 0, skipped: 0 };
   /** @type {string[]} */
-  const broken = [];
+  const broken = []; // told again at the end: what they said stands far above
   /** @type {(name: string, passed: boolean) => void} */
   const note = (name, passed) => {
     if (passed) total.passed++;
@@ -40,25 +43,38 @@ export async function runTests({ compiles, bridge }) {
     note(name, (await runStep(process.execPath, args)) === 0);
   }
   process.stdout.write("\n== tests\n");
-  add(total, await runVitest(process.env));
-  if (broken.length > 0) process.stdout.write(`not passed: ${broken.join(", ")}\n`);
+  add(total, await runVitest({}));
+  for (const name of broken) process.stdout.write(`FAILED: ${name}\n`);
   return close(total);
 }
 
-/** @returns {Promise<number>} the exit status */
-export async function runSlowSuites() {
-  return close(await runVitest({ ...process.env, ISOERG_SLOW: "1" }));
+/**
+ * The suites of their own: what they add to the environment (which goes before), and to Vitest's arguments.
+ * @type {Readonly<Record<string, Suite>>}
+ */
+export const suites = {
+  slow: { env: { ISOERG_SLOW: "1" } },
+  fuzz: { env: { ISOERG_FUZZ_INPUTS: "100000" }, args: ["test/fuzz"] },
+};
+
+/**
+ * @param {Suite} suite
+ * @returns {Promise<number>} the exit status
+ */
+export async function runSuite(suite) {
+  return close(await runVitest(suite));
 }
 
 /**
- * @param {NodeJS.ProcessEnv} env
+ * @param {Suite} suite
  * @returns {Promise<Count>}
  */
-async function runVitest(env) {
+async function runVitest({ env = {}, args = [] }) {
   mkdirSync(dirname(resultFile), { recursive: true });
   rmSync(resultFile, { force: true });
-  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`];
-  const status = await runStep(process.execPath, [tool("vitest", "vitest.mjs"), "run", ...reporters], { env });
+  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`, `--reporter=${failedTests}`];
+  const command = [tool("vitest", "vitest.mjs"), "run", ...reporters, ...args];
+  const status = await runStep(process.execPath, command, { env: { ...env, ...process.env } });
   const count = { passed: 0, failed: 0, skipped: 0 };
   try {
     const result = JSON.parse(readFileSync(resultFile, "utf8"));
