@@ -27,11 +27,19 @@ export function take(x: Tensor): Float32Array {
   return copy;
 }
 
-/** Every value within `tolerance` times the largest expected magnitude (at least 1). */
-export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 2e-6): void {
+/**
+ * Every value within `tolerance` times the largest magnitude (at least 1): of the expected values, or of `magnitudes`. For long
+ * sums these are the sums of the addends' magnitudes, because that is what their rounding grows with, however small they come out.
+ */
+export function expectClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance = 2e-6,
+  magnitudes: ArrayLike<number> = expected,
+): void {
   expect(actual.length).toBe(expected.length);
   let scale = 1;
-  for (let i = 0; i < expected.length; i++) scale = Math.max(scale, Math.abs(expected[i] as number));
+  for (let i = 0; i < magnitudes.length; i++) scale = Math.max(scale, Math.abs(magnitudes[i] as number));
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
     const error = Math.abs((actual[i] as number) - (expected[i] as number)) / scale;

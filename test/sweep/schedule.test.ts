@@ -1,10 +1,10 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { draws } from "../../src/engine/random/philox.js";
 import type { Job } from "../../src/sweep/job.js";
 import { rungsOf } from "../../src/sweep/schedule/asha.js";
 import type { Point } from "../../src/sweep/space.js";
 import { createStrategy, sweepSchema } from "../../src/sweep/spec.js";
+import * as fc from "../kit/property.js";
 import { simulate, valued } from "./simulate.js";
 
 const quality = (point: Point): number => point.a as number;

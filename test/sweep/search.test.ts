@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MAX_SOBOL_DIMENSIONS, sobolPoint } from "../../src/sweep/search/sobol.js";
 import { createSpace, gridOf, pointAt, unitOf } from "../../src/sweep/space.js";
 import { createStrategy, sweepSchema } from "../../src/sweep/spec.js";
+import * as fc from "../kit/property.js";
 import { hasPyTorch, pyTorchNote, runPyTorch } from "../kit/pytorch.js";
 import { simulate, valued } from "./simulate.js";
 

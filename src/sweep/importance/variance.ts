@@ -9,7 +9,7 @@
  * For a tree both are sums over boxes, so nothing is sampled: a_i is constant between the edges of leaves on axis i, a_ij on the
  * rectangles that the edges of both axes make. The share of a set of axes is V_U / V.
  */
-import type { Tree } from "./tree.js";
+import type { Leaf, Tree } from "./tree.js";
 
 /** A function of one axis: `values[k]` from `edges[k]` to `edges[k + 1]`. */
 export interface Marginal {
@@ -29,25 +29,33 @@ export interface TreeVariance {
 
 export function varianceOf(tree: Tree, options: { pairs: "with" | "without" }): TreeVariance {
   const numAxes = tree[0]?.low.length ?? 0;
-  const volumes = tree.map(({ low, high }) => low.reduce((volume, from, axis) => volume * ((high[axis] as number) - from), 1));
+  const volumes = tree.map((leaf) => extent(leaf));
   const mean = tree.reduce((sum, { value }, i) => sum + (volumes[i] as number) * value, 0);
   const total = tree.reduce((sum, { value }, i) => sum + (volumes[i] as number) * (value - mean) ** 2, 0);
   const axes = Array.from({ length: numAxes }, (_, axis) => axis);
-  const marginals = axes.map((axis) => marginalOf(tree, volumes, axis));
+  const marginals = axes.map((axis) => marginalOf(tree, axis));
   const single = marginals.map(({ edges, values }) => values.reduce((sum, value, k) => sum + widthAt(edges, k) * (value - mean) ** 2, 0));
-  const pairs =
-    options.pairs === "without" ? [] : axes.map((i) => axes.slice(i + 1).map((j) => pairVariance(tree, volumes, mean, marginals, i, j)));
+  const pairs = options.pairs === "without" ? [] : axes.map((i) => axes.slice(i + 1).map((j) => pairVariance(tree, mean, marginals, i, j)));
   return { mean, total, single, pairs, marginals };
 }
 
-function marginalOf(tree: Tree, volumes: readonly number[], axis: number): Marginal {
+/** The product of a leaf's widths on all axes but two. Not its volume over theirs: a width may be too small to divide by. */
+function extent({ low, high }: Leaf, i = -1, j = -1): number {
+  let product = 1;
+  for (let axis = 0; axis < low.length; axis++) {
+    if (axis !== i && axis !== j) product *= (high[axis] as number) - (low[axis] as number);
+  }
+  return product;
+}
+
+function marginalOf(tree: Tree, axis: number): Marginal {
   const edges = edgesOf(tree, axis);
   const at = indexOf(edges);
   // What begins and ends at each edge; sums of these from the left are the values.
   const changes = new Float64Array(edges.length);
-  for (const [i, { low, high, value }] of tree.entries()) {
-    const [from, to] = [low[axis] as number, high[axis] as number];
-    const height = ((volumes[i] as number) / (to - from)) * value;
+  for (const leaf of tree) {
+    const [from, to] = [leaf.low[axis] as number, leaf.high[axis] as number];
+    const height = extent(leaf, axis) * leaf.value;
     changes[at(from)] = (changes[at(from)] as number) + height;
     changes[at(to)] = (changes[at(to)] as number) - height;
   }
@@ -55,7 +63,7 @@ function marginalOf(tree: Tree, volumes: readonly number[], axis: number): Margi
   return { edges, values: Array.from(changes.subarray(0, -1), (change) => (sum += change)) };
 }
 
-function pairVariance(tree: Tree, volumes: readonly number[], mean: number, marginals: readonly Marginal[], i: number, j: number): number {
+function pairVariance(tree: Tree, mean: number, marginals: readonly Marginal[], i: number, j: number): number {
   const [a, b] = [marginals[i], marginals[j]] as [Marginal, Marginal];
   const [atA, atB] = [indexOf(a.edges), indexOf(b.edges)];
   const columns = b.edges.length;
@@ -63,10 +71,10 @@ function pairVariance(tree: Tree, volumes: readonly number[], mean: number, marg
   const change = (row: number, column: number, by: number): void => {
     changes[row * columns + column] = (changes[row * columns + column] as number) + by;
   };
-  for (const [leaf, { low, high, value }] of tree.entries()) {
-    const [fromA, toA] = [low[i] as number, high[i] as number];
-    const [fromB, toB] = [low[j] as number, high[j] as number];
-    const height = ((volumes[leaf] as number) / ((toA - fromA) * (toB - fromB))) * value;
+  for (const leaf of tree) {
+    const [fromA, toA] = [leaf.low[i] as number, leaf.high[i] as number];
+    const [fromB, toB] = [leaf.low[j] as number, leaf.high[j] as number];
+    const height = extent(leaf, i, j) * leaf.value;
     change(atA(fromA), atB(fromB), height);
     change(atA(toA), atB(fromB), -height);
     change(atA(fromA), atB(toB), -height);
