@@ -172,9 +172,9 @@ describe("isoerg train", () => {
   });
 
   test("a second run in the same folder is refused while the first goes on; isoerg status and stop speak to it", async () => {
-    const training = train("busy", "--workers", "1");
+    const training = train("busy", "epochs=30", "--workers", "1"); // still going when three programs after each other have started
     await untilStep("busy", 2);
-    const second = await train("busy", "--workers", "1").ended;
+    const second = await train("busy", "epochs=30", "--workers", "1").ended;
     expect(second.code).toBe(2);
     expect(second.error).toContain("is going on: process");
     const status = await isoerg("status", "--run", run("busy")).ended;

@@ -1,8 +1,9 @@
 /** bfloat16 on the wire: rounding against the definition, sums with the same bits everywhere, and nothing lost over many steps. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { addBf16, packBf16, packedLength, unpackBf16 } from "../../src/collective/bf16.js";
 import { allReduceBf16, Residuals } from "../../src/collective/bf16-ring.js";
+import * as fc from "../kit/property.js";
 import { at, memoryKind, type Ring, zeromqKind } from "./rings.js";
 
 function roundTrip(values: Float32Array): { rounded: Float32Array; residual: Float32Array } {

@@ -1,5 +1,5 @@
 /** The cost model against a simulation of each algorithm's messages, its fit against constants that are known, and the choice. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import {
   ALGORITHMS,
@@ -13,6 +13,7 @@ import {
 } from "../../src/collective/cost-model.js";
 import { coreSize, partnersOf, planPeers } from "../../src/collective/peer-plan.js";
 import { ringArrivals } from "../../src/collective/ring-plan.js";
+import * as fc from "../kit/property.js";
 
 const constants = fc.record({
   latencyUs: fc.double({ min: 1, max: 500, noNaN: true }),

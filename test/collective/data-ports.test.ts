@@ -1,31 +1,12 @@
 /** Sockets that keep to a range of ports: in turn, over those that are taken, and with a clear word where none is left. */
-import { createServer } from "node:net";
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { DataPorts } from "../../src/collective/data-ports.js";
 import { bindRing } from "../../src/collective/zeromq-transport.js";
+import { freePorts } from "../kit/free-ports.js";
+import * as fc from "../kit/property.js";
 
 const inUse = (): Error => Object.assign(new Error("bind EADDRINUSE"), { code: "EADDRINUSE" });
-
-/** A free port whose two successors were free as well a moment ago. */
-async function freeRange(length: number): Promise<number> {
-  for (;;) {
-    const first = await freePort(0);
-    const rest = await Promise.all(Array.from({ length: length - 1 }, (_, i) => freePort(first + 1 + i)).map((p) => p.catch(() => 0)));
-    if (first + length < 65_536 && rest.every((port) => port > 0)) return first;
-  }
-}
-
-function freePort(port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(port, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(address !== null && typeof address === "object" ? address.port : 0));
-    });
-  });
-}
 
 describe("a range of data ports", () => {
   it("gives each free port once a round, whichever are taken", async () => {
@@ -62,7 +43,7 @@ describe("a range of data ports", () => {
   });
 
   it("keeps the rings of successive generations apart, and says when there is no room", async () => {
-    const first = await freeRange(2);
+    const first = await freePorts(2);
     const ports = new DataPorts(first, first + 1);
     const place = { run: 1, rank: 0, worldSize: 2, ports };
     const one = await bindRing({ ...place, generation: 1 });

@@ -1,8 +1,9 @@
 /** A rank that is lost at any moment: every other one ends, with the right sum or an error, never with a wrong one. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { allReduce } from "../../src/collective/all-reduce.js";
 import type { RingTransport } from "../../src/collective/transport.js";
+import * as fc from "../kit/property.js";
 import { at, memoryKind, zeromqKind } from "./rings.js";
 
 /** The rank that breaks when it has sent so many frames. */

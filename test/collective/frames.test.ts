@@ -1,9 +1,10 @@
 /** Bytes before a vector, and hellos: what is written is read, and nothing else is. */
-import fc from "fast-check";
+
 import { Packr } from "msgpackr";
 import { describe, expect, it } from "vitest";
 import { decodeFrameHeader } from "../../src/collective/frames.js";
 import { decodeHello, encodeHello, RING_PROTOCOL } from "../../src/collective/hello.js";
+import * as fc from "../kit/property.js";
 import { headerBytes } from "./rings.js";
 
 const uint32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });

@@ -1,10 +1,10 @@
 /** The agreement on who shares memory, and what shared memory alone promises: fences between generations, no memory left behind. */
 import { readdirSync, readlinkSync } from "node:fs";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HostMember } from "../../src/collective/host-member.js";
 import { ARENA_BYTES, loadHostMemory } from "../../src/collective/host-memory.js";
 import { planHosts } from "../../src/collective/host-plan.js";
+import * as fc from "../kit/property.js";
 import { at } from "./rings.js";
 import { hostKind, hostsKind, load, type Ranks, zeromqRingKind } from "./summation-kinds.js";
 

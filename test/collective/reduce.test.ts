@@ -1,9 +1,9 @@
 /** target += source: the kernel agrees with the scalar loop bit for bit, wherever the vectors lie. */
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { addInto, addScalar, adoptSummable, allocateSummable, type SummableMemory, summableView } from "../../src/collective/reduce.js";
+import * as fc from "../kit/property.js";
 
 const memory = allocateSummable(2000);
 adoptSummable(memory);

@@ -1,7 +1,8 @@
 /** The plan played through on sets instead of numbers: who has contributed to what, for any world size and length. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { ringArrivals, ringDepartures, segmentRange } from "../../src/collective/ring-plan.js";
+import * as fc from "../kit/property.js";
 import { at } from "./rings.js";
 
 const shapes = fc.record({

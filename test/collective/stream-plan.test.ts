@@ -1,8 +1,9 @@
 /** Programs for streams, carried out value by value in any order that connections allow: right sums, the same bits, no deadlock. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { coreSize } from "../../src/collective/peer-plan.js";
 import { encodeStages, planStreams, type StreamAlgorithm, type StreamStage } from "../../src/collective/stream-plan.js";
+import * as fc from "../kit/property.js";
 
 interface RankState {
   readonly values: number[];

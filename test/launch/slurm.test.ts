@@ -12,6 +12,7 @@ import { renderSlurm } from "../../src/launch/slurm/script.js";
 import { OVER_FILE, taskScript } from "../../src/launch/slurm/task.js";
 import { packageRoot } from "../../src/util/package.js";
 import { prepareExperiment } from "../kit/cluster.js";
+import { freePorts } from "../kit/free-ports.js";
 
 vi.setConfig({ testTimeout: 300_000 }); // seconds of work, in processes that others may crowd out
 
@@ -103,10 +104,10 @@ describe("a job", () => {
     };
   }
 
-  const small = (run: string, minWorkers = 1): string => {
+  const small = async (run: string, minWorkers = 1): Promise<string> => {
     const { config } = loadConfig({ source: experiment, env: {} });
     const options = slurmOptions({ name: "small", run, program: ["bash", program], cpus: 1, minWorkers, restartPauseSeconds: 0 });
-    return renderSlurm(config, options).replace(/^port=.*$/m, `port=${20_000 + (process.pid % 10_000)}`);
+    return renderSlurm(config, options).replace(/^port=.*$/m, `port=${await freePorts(1)}`);
   };
   const workerPid = (state: string): number => Number(readFileSync(join(state, "worker-1.pid"), "utf8"));
   const signalBatch = (state: string): void => void process.kill(Number(readFileSync(join(state, "batch.pid"), "utf8")), "SIGTERM");
@@ -114,7 +115,7 @@ describe("a job", () => {
   it("that is told of its end saves, is queued again, goes on, and finishes; its secrets are nobody else's and go with it", async () => {
     const run = join(folder, "whole");
     let modes: number[] = [];
-    const { state, ended } = submit("whole", small(run), (said) => {
+    const { state, ended } = submit("whole", await small(run), (said) => {
       if (!/^step /m.test(said) || modes.length > 0) return;
       modes = [`${run}.job-4711`, `${run}.job-4711/token`, `${run}.job-4711/worker-key.pem`].map((path) => statSync(path).mode & 0o777);
       signalBatch(state);
@@ -137,7 +138,7 @@ describe("a job", () => {
     let isTold = false;
     const { state, ended } = submit(
       "cancelled",
-      small(run),
+      await small(run),
       (said) => {
         if (!/^step /m.test(said) || isTold) return;
         isTold = true;
@@ -156,7 +157,7 @@ describe("a job", () => {
   it("whose worker is killed starts it again within the allocation, waits for it, and finishes", async () => {
     const run = join(folder, "killed");
     let isKilled = false;
-    const { state, ended } = submit("killed", small(run, 2), (said) => {
+    const { state, ended } = submit("killed", await small(run, 2), (said) => {
       if (!/^step /m.test(said) || isKilled) return;
       isKilled = true;
       process.kill(workerPid(state), "SIGKILL");
@@ -172,7 +173,7 @@ describe("a job", () => {
   });
 
   it("with wrong input ends with 2, and is not queued again", async () => {
-    const text = small(join(folder, "wrong")).replace(/path: .*data$/m, "path: /nowhere/data");
+    const text = (await small(join(folder, "wrong"))).replace(/path: .*data$/m, "path: /nowhere/data");
     const { state, ended } = submit("wrong", text);
     const { code, said } = await ended;
     expect({ code, said }).toMatchObject({ code: 2, said: expect.stringContaining("/nowhere/data") });

@@ -4,13 +4,13 @@
  */
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import { readJournal } from "../../src/coordinator/journal.js";
 import { isoerg, prepareExperiment, type RunningProgram, whenGone } from "../kit/cluster.js";
+import { freePorts } from "../kit/free-ports.js";
 
 vi.setConfig({ testTimeout: 300_000 }); // seconds of work, in processes that others may crowd out
 
@@ -130,7 +130,7 @@ describe("a run over a real sshd", () => {
     const keys = join(folder, "keys");
     mkdirSync(keys, { mode: 0o700 });
     for (const name of ["host", "user"]) execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", join(keys, name)]);
-    const port = await freePort();
+    const port = await freePorts(1);
     const config = join(keys, "sshd_config");
     writeFileSync(
       config,
@@ -175,12 +175,3 @@ PermitRootLogin prohibit-password
     }
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}

@@ -3,11 +3,11 @@ import { spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { afterExit, MAX_FAILURES } from "../../src/launch/ssh/after-exit.js";
 import { bootstrapScript, type RemoteProcess, remoteCommand, standardInput, TERM_LINE } from "../../src/launch/ssh/bootstrap.js";
 import { destinationOf, parseHosts, placesOf } from "../../src/launch/ssh/hosts.js";
+import * as fc from "../kit/property.js";
 
 describe("a host file", () => {
   it("gives users, ports, slots and what a host's workers are to use", () => {

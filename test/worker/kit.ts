@@ -25,7 +25,7 @@ export interface ArithmeticTraining {
   readonly reconnectMs?: number;
   readonly log: WorkerLinkOptions["log"];
   /** Before its ballot of each step. */
-  readonly onStep?: (step: number, link: WorkerLink) => void;
+  readonly onStep?: (step: number, link: WorkerLink) => void | Promise<void>;
 }
 
 /** Trains until the run ends for this worker. */
@@ -59,7 +59,7 @@ export async function trainOverLink(options: ArithmeticTraining): Promise<{ para
         gradientOf(turn, gradient);
         for (const [i, from] of [0, ...cuts].entries()) link.startSum(gradient.subarray(from, cuts[i] ?? numParameters));
         const sums = await link.finishSums();
-        onStep?.(turn.step, link);
+        await onStep?.(turn.step, link);
         const verdict = await link.vote({
           ok: sums.done,
           fault: sums.done ? "none" : "collective",

@@ -1,5 +1,5 @@
 /** What one worker gives another: rows wherever they are, however ranks have moved, over real gRPC; and how a coordinator is found again. */
-import fc from "fast-check";
+
 import pino from "pino";
 import { afterEach, describe, expect, test } from "vitest";
 import type { StatePart } from "../../src/checkpoint/state-part.js";
@@ -12,6 +12,7 @@ import { Dialer } from "../../src/worker/dialer.js";
 import { heal } from "../../src/worker/healing.js";
 import { Offers, rowsCovered } from "../../src/worker/offers.js";
 import { startPeerServer } from "../../src/worker/peer-server.js";
+import * as fc from "../kit/property.js";
 
 const log = pino({ enabled: false });
 const NUM_ROWS = 12;

@@ -1,11 +1,12 @@
 /** State cut into blocks and put together again is the same state; what does not fit is refused. */
-import fc from "fast-check";
+
 import { describe, expect, test } from "vitest";
 import type { StatePart } from "../../src/checkpoint/state-part.js";
 import { StateAssembly } from "../../src/coordinator/assembly.js";
 import { slice } from "../../src/data/plan.js";
 import type { StateBlock } from "../../src/wire/messages.js";
 import { stateBlocks } from "../../src/worker/state-transfer.js";
+import * as fc from "../kit/property.js";
 
 const options = (rank: number) => ({ generation: 1, rank, step: 5 });
 

@@ -2,6 +2,8 @@
  * A coordinator's server and workers' links over loopback, with real gRPC and a real ring: what a training loop gets through
  * them is the plan's batch, the sum over all workers, one verdict, and the state that was saved.
  */
+import { once } from "node:events";
+import { watch } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -38,13 +40,28 @@ function coordinate(workers: number, over: Partial<Parameters<typeof createCoord
   return createCoordinator({ config, source, manifest: { name: "memory" }, runFolder, store, workers, resume: false, log, ...over });
 }
 
+/** Waits until the journal says that a worker has come. */
+async function untilJoined(name: string): Promise<void> {
+  const watcher = watch(join(runFolder, "journal.jsonl"));
+  try {
+    for (;;) {
+      const changed = once(watcher, "change"); // before looking, so that no line is missed
+      const { lines } = await readJournal(runFolder);
+      if (lines.some((line) => line.event === "join" && line.worker === name)) return;
+      await changed;
+    }
+  } finally {
+    watcher.close();
+  }
+}
+
 interface TrainerOptions {
   /** Whom it finds, whenever it looks. */
   readonly coordinator: () => Coordinator;
   readonly name: string;
   readonly reconnectMs?: number;
   /** Before its ballot of each step. */
-  readonly onStep?: (step: number, link: WorkerLink) => void;
+  readonly onStep?: (step: number, link: WorkerLink) => void | Promise<void>;
 }
 
 /** Each sample adds to a place of the parameters that its id names. */
@@ -101,8 +118,10 @@ describe("training over the wire", () => {
     const first = trainOver({
       coordinator: () => coordinator,
       name: "a",
-      onStep(step) {
-        if (step === 1) late ??= trainOver({ coordinator: () => coordinator, name: "b" });
+      async onStep(step) {
+        if (step !== 1 || late) return;
+        late = trainOver({ coordinator: () => coordinator, name: "b" });
+        await untilJoined("b"); // the steps that are left may take less time than its way here
       },
     });
     expect((await coordinator.finished).kind).toBe("finished");
