@@ -6,7 +6,8 @@
  *
  *   node src/setup.mjs            set up, nothing else       start    ... then the quickstart
  *   node src/setup.mjs link       only make `npx isoerg` work    test     ... then the type check, lint, layers and tests
- *                                                            slow, fuzz ... then the suite of that name
+ *                                                            slow, fuzz, properties
+ *                                                                   ... then the suite of that name
  *
  * ISOERG_NO_APT=1 never touches system packages; ISOERG_APT=1 allows them to a user who is not root and may sudo.
  */

@@ -1,7 +1,8 @@
 /** The checksum of parameters: equal for equal bits, different for any word changed, moved or left out. */
-import fc from "fast-check";
+
 import { expect, test } from "vitest";
 import { checksum } from "../src/util/checksum.js";
+import * as fc from "./kit/property.js";
 
 const vectors = fc.array(fc.float({ noNaN: true }), { minLength: 1, maxLength: 50 }).map((values) => Float32Array.from(values));
 

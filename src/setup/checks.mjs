@@ -4,12 +4,13 @@
  * what failed (`FAILED: ...`) and how many passed and failed, each check counting as one test. The suites that `npm test`
  * leaves out and Vitest runs end in the same way.
  */
+import { randomInt } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { root, runStep, tool } from "./child.mjs";
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Count */
-/** @typedef {{ env?: NodeJS.ProcessEnv, args?: readonly string[] }} Suite */
+/** @typedef {{ env?: NodeJS.ProcessEnv, command?: readonly string[] }} Suite */
 
 const resultFile = join(root, "build", "vitest.json");
 const failedTests = join(root, "src", "setup", "failed-tests.mjs");
@@ -49,12 +50,17 @@ export async function runTests({ compiles, bridge }) {
 }
 
 /**
- * The suites of their own: what they add to the environment (which goes before), and to Vitest's arguments.
+ * The suites of their own: what they add to the environment, where it doesn't say otherwise, and what Vitest is asked to do.
  * @type {Readonly<Record<string, Suite>>}
  */
 export const suites = {
   slow: { env: { ISOERG_SLOW: "1" } },
-  fuzz: { env: { ISOERG_FUZZ_INPUTS: "100000" }, args: ["test/fuzz"] },
+  fuzz: { env: { ISOERG_FUZZ_INPUTS: "100000" }, command: ["run", "test/fuzz"] },
+  // New values for every property, many more than `npm test` takes (test/kit/property.ts).
+  properties: {
+    env: { ISOERG_PROPERTY_SEED: String(randomInt(2 ** 31)), ISOERG_PROPERTY_RUNS: "20" },
+    command: ["related", "test/kit/property.ts", "--run", "--testTimeout=600000"],
+  },
 };
 
 /**
@@ -69,12 +75,13 @@ export async function runSuite(suite) {
  * @param {Suite} suite
  * @returns {Promise<Count>}
  */
-async function runVitest({ env = {}, args = [] }) {
+async function runVitest({ env = {}, command = ["run"] }) {
   mkdirSync(dirname(resultFile), { recursive: true });
   rmSync(resultFile, { force: true });
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${resultFile}`, `--reporter=${failedTests}`];
-  const command = [tool("vitest", "vitest.mjs"), "run", ...reporters, ...args];
-  const status = await runStep(process.execPath, command, { env: { ...env, ...process.env } });
+  const all = { ...env, ...process.env };
+  for (const name of Object.keys(env)) process.stdout.write(`${name}=${all[name]}\n`); // what it takes to do the same again
+  const status = await runStep(process.execPath, [tool("vitest", "vitest.mjs"), ...command, ...reporters], { env: all });
   const count = { passed: 0, failed: 0, skipped: 0 };
   try {
     const result = JSON.parse(readFileSync(resultFile, "utf8"));

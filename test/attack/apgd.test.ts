@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type ApgdInput, apgd } from "../../src/attack/apgd.js";
 import { checkpoints, createStepControl } from "../../src/attack/apgd-steps.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { linearModel } from "../kit/analytic-model.js";
+import * as fc from "../kit/property.js";
 import { expectNoTensorsLeft } from "../kit/tensors.js";
 import { images, keyAt, W0, W1 } from "./kit.js";
 

@@ -1,11 +1,11 @@
 /** The registry's attacks on models with known optima, their bounds, and their independence of how a batch is cut. */
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createAttack } from "../../src/attack/attack.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { fillUniform } from "../../src/engine/random/philox.js";
 import { linearModel } from "../kit/analytic-model.js";
+import * as fc from "../kit/property.js";
 import { expectNoTensorsLeft } from "../kit/tensors.js";
 import { attackConfig, curvedModel, images, keyAt, ROWS, W0, W1 } from "./kit.js";
 

@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { createBoxProjection } from "../../src/attack/box-projection.js";
 import { distanceOf, fab } from "../../src/attack/fab.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { linearModel } from "../kit/analytic-model.js";
+import * as fc from "../kit/property.js";
 import { expectNoTensorsLeft } from "../kit/tensors.js";
 
 beforeAll(() => startCpu());

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { answerOf, crossEntropyLoss, dlrLoss, type LogitLoss, marginLoss, ranked, targetedDlrLoss } from "../../src/attack/logit-loss.js";
+import * as fc from "../kit/property.js";
 
 const losses: readonly (readonly [string, LogitLoss])[] = [
   ["cross-entropy", crossEntropyLoss([2])],

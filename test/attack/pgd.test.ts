@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { assertInBall, pgd } from "../../src/attack/pgd.js";
 import type { AttackConfig } from "../../src/config/schema.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { linearModel } from "../kit/analytic-model.js";
+import * as fc from "../kit/property.js";
 import { expectNoTensorsLeft } from "../kit/tensors.js";
 import { images, keyAt, W0, W1 } from "./kit.js";
 

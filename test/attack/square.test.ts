@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { energyAdaptiveLoss } from "../../src/attack/energy-adaptive.js";
 import { batchOf, distanceOf } from "../../src/attack/fab.js";
@@ -8,6 +7,7 @@ import { pyramids } from "../../src/attack/square-painter.js";
 import { startCpu } from "../../src/engine/cpu.js";
 import { draws } from "../../src/engine/random/philox.js";
 import { linearModel } from "../kit/analytic-model.js";
+import * as fc from "../kit/property.js";
 import { expectNoTensorsLeft } from "../kit/tensors.js";
 
 beforeAll(() => startCpu());

@@ -1,11 +1,12 @@
 /** The comparison of methods: its cells can be configured, its table says what the cells say, its verdicts follow their rule. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { allCells, configOf, DATASETS, fingerprint, METHODS, REFERENCE } from "../../bench/fidelity/cells.js";
 import { markdownOf } from "../../bench/fidelity/markdown.js";
 import type { CellFigures, CellResult, GapFigures } from "../../bench/fidelity/results.js";
 import { differenceOf, spreadOf, Table } from "../../bench/fidelity/summary.js";
 import { decide, factorBelow, pointsAbove, together } from "../../bench/fidelity/verdicts.js";
+import * as fc from "../kit/property.js";
 
 const gap = (over: Partial<GapFigures>): GapFigures => ({
   signed: -1,

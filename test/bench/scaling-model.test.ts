@@ -1,5 +1,5 @@
 /** The model of a step's time: against closed forms, the simulation, planted constants and its own limits. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { simulateFailures } from "../../bench/scaling/failure-simulation.js";
 import { fitCompute, fitHost, fitNonNegative, fitVote } from "../../bench/scaling/fit.js";
@@ -7,6 +7,7 @@ import { dalyMs, expectedMs, goodput, type Recovery, youngMs } from "../../bench
 import { simulate } from "../../bench/scaling/simulation.js";
 import { type Cluster, exposed, hostMs, type StepModel, stepTime } from "../../bench/scaling/step-time.js";
 import { deviationOf, expectedMaximum, meanOf, normalMaximum, quantileOf } from "../../bench/scaling/stragglers.js";
+import * as fc from "../kit/property.js";
 
 const model: StepModel = {
   numParameters: 3 * 2 ** 20,

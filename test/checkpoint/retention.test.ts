@@ -1,7 +1,8 @@
 /** What may be deleted: properties for all histories, and one by hand. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { type RetainedEntry, retention } from "../../src/checkpoint/retention.js";
+import * as fc from "../kit/property.js";
 
 const histories = fc
   .uniqueArray(fc.record({ step: fc.nat(1000), condition: fc.constantFrom("whole" as const, "torn" as const) }), {

@@ -1,8 +1,9 @@
 /** The format against files written by hand from its specification, against mutations, and against everything it forbids. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { encodeSafetensors, type HostTensor, parseSafetensors, type Tensors } from "../../src/checkpoint/safetensors.js";
 import { IsoergError } from "../../src/util/error.js";
+import * as fc from "../kit/property.js";
 
 /** A file from a header's text and data, with no help from the code under test. */
 function fileOf(header: string | object, data: readonly number[] = [], padding = ""): Uint8Array {

@@ -1,7 +1,8 @@
 /** What the guard's adjustments do to a configuration, and what they leave alone. */
-import fc from "fast-check";
+
 import { expect, it } from "vitest";
 import { adjustConfig, describeAdjustment, NO_ADJUSTMENT, streamSeed } from "../../src/config/adjustment.js";
+import * as fc from "../kit/property.js";
 import { smallConfig } from "../kit/small-run.js";
 
 const adjustment = { salt: 2, lrFactor: 0.25, samplerStepsFactor: 4, attackStepsFactor: 2, energyL2: 0.1 };

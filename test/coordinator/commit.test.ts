@@ -1,8 +1,9 @@
 /** A step commits everywhere or nowhere: the decision on the ballots of one generation. */
-import fc from "fast-check";
+
 import { describe, expect, test } from "vitest";
 import { type CommitState, compareToPlan, decideCommit } from "../../src/coordinator/commit.js";
 import type { BallotMessage } from "../../src/wire/messages.js";
+import * as fc from "../kit/property.js";
 
 const batch = Uint32Array.of(7, 3, 9, 1);
 const options = { maxRetries: 2 };

@@ -1,11 +1,12 @@
 /** Speeds, the spacing of checkpoints, the run's lineage and a returning worker's hello: pure decisions and their laws. */
-import fc from "fast-check";
+
 import { describe, expect, test } from "vitest";
 import { Lineage } from "../../src/coordinator/lineage.js";
 import { recognise } from "../../src/coordinator/returning.js";
 import { daly, optimalIntervalMs } from "../../src/coordinator/schedule.js";
 import { Speeds } from "../../src/coordinator/speeds.js";
 import type { Hello } from "../../src/wire/messages.js";
+import * as fc from "../kit/property.js";
 
 describe("speeds", () => {
   /** Steps of workers that take so many ms a sample. */

@@ -1,5 +1,5 @@
 /** Who hangs, who is silent, what broke: the pure decisions by which a worker is let go, and what they are measured by. */
-import fc from "fast-check";
+
 import { describe, expect, test } from "vitest";
 import { decideFault, type StepFault } from "../../src/coordinator/faults.js";
 import { decideHang, type HangState, type WatchedWorker } from "../../src/coordinator/hang.js";
@@ -7,6 +7,7 @@ import { Pace } from "../../src/coordinator/pace.js";
 import { Pauses, silenceLimitMs } from "../../src/coordinator/silence.js";
 import { Activity } from "../../src/worker/doing.js";
 import { Pulse } from "../../src/worker/pulse.js";
+import * as fc from "../kit/property.js";
 
 describe("a hang", () => {
   const options = { idle: { factor: 5, floorMs: 2_000 }, busy: { factor: 10, floorMs: 12_000 }, firstMs: 60_000 };

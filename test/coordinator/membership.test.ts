@@ -1,5 +1,5 @@
 /** Who is a member, when a generation begins, and from which state: golden histories of the pure decisions, and their laws. */
-import fc from "fast-check";
+
 import { describe, expect, test } from "vitest";
 import {
   type Candidate,
@@ -9,6 +9,7 @@ import {
   ranked,
 } from "../../src/coordinator/membership.js";
 import { decideRestore } from "../../src/coordinator/restore.js";
+import * as fc from "../kit/property.js";
 
 const options: MembershipOptions = {
   expectedWorkers: 3,

@@ -1,7 +1,8 @@
 /** Deaths, cuts, failed sums, newcomers and restarts of the coordinator in any order: the laws of the run, as a property. */
-import fc from "fast-check";
+
 import { describe, expect, test } from "vitest";
 import { auditJournal } from "../../src/coordinator/audit.js";
+import * as fc from "../kit/property.js";
 import { fromWords } from "../kit/swarm.js";
 import { NUM_STEPS, reference, settle, setUpSuccession } from "./kit.js";
 

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type AugmentOptions, augment, toPixels } from "../../src/data/augment.js";
 import { slice } from "../../src/data/plan.js";
 import { pixelsOf } from "../../src/data/samples.js";
+import * as fc from "../kit/property.js";
 import { failureOf, toySamples, toyShape } from "./toy.js";
 
 const size = pixelsOf(toyShape);

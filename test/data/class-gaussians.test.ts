@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createClassGaussianSums, createClassGaussianTransform, decodeClassGaussians } from "../../src/data/class-gaussians.js";
 import { createDct2d } from "../../src/data/dct.js";
 import { pixelsOf, type SampleShape, type Samples } from "../../src/data/samples.js";
 import { fillNormal, fillUniform } from "../../src/engine/random/philox.js";
+import * as fc from "../kit/property.js";
 import { toySamples } from "./toy.js";
 
 /** X = C x R^T from the definition. */

@@ -1,10 +1,10 @@
 import { readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { openDataset } from "../../src/data/dataset.js";
 import { readManifest } from "../../src/data/dataset-files.js";
 import { createMemorySamples, pixelsOf, type SampleSource, type Samples } from "../../src/data/samples.js";
+import * as fc from "../kit/property.js";
 import { failureOf, preparedToy, toyShape, toyTrain } from "./toy.js";
 
 const size = pixelsOf(toyShape);

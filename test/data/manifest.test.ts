@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Manifest, parseManifest } from "../../src/data/manifest.js";
 import { IsoergError } from "../../src/util/error.js";
+import * as fc from "../kit/property.js";
 import { failureOf, preparedToy } from "./toy.js";
 
 async function toyManifest(): Promise<{ text: string; value: Manifest }> {

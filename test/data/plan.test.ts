@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { batchOf, createPlan, numSteps, type PlanOptions, slice, stepsPerEpoch } from "../../src/data/plan.js";
+import * as fc from "../kit/property.js";
 
 const anyPlan: fc.Arbitrary<PlanOptions> = fc.record({
   numSamples: fc.integer({ min: 1, max: 400 }),

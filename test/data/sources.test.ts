@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import fc from "fast-check";
 import { PNG } from "pngjs";
 import * as tar from "tar";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -16,6 +15,7 @@ import { createMnist, type MnistDigests, parseIdx } from "../../src/data/sources
 import { sourceNamed, sources } from "../../src/data/sources/registry.js";
 import type { Source } from "../../src/data/sources/source.js";
 import { IsoergError } from "../../src/util/error.js";
+import * as fc from "../kit/property.js";
 import { failureOf, noFetcher, temporaryFolder, toySamples } from "./toy.js";
 
 const hashOf = (algorithm: string, bytes: Uint8Array): string => createHash(algorithm).update(bytes).digest("hex");

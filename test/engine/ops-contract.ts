@@ -6,12 +6,12 @@
 
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startCpu } from "../../src/engine/cpu.js";
 import type { Engine } from "../../src/engine/engine.js";
 import { type Activation, type EngineOps, type NoiseKey, ops } from "../../src/engine/ops.js";
 import { fillNormal, fillUniform } from "../../src/engine/random/philox.js";
+import * as fc from "../kit/property.js";
 import { activation, type Conv, conv2d, groupNorm, type Norm, outSize, slope } from "./reference.js";
 import { expectClose, take, tensor, values } from "./values.js";
 

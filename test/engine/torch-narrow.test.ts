@@ -5,9 +5,9 @@
 
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type ConvGeometry, ops, type Precision } from "../../src/engine/ops.js";
+import * as fc from "../kit/property.js";
 import { startTestTorch, torchMissing } from "./torch-kit.js";
 import { expectClose, take, tensor, values } from "./values.js";
 

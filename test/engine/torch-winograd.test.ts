@@ -6,10 +6,10 @@
 
 import type { Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ops, type Precision } from "../../src/engine/ops.js";
 import { bridge } from "../../src/engine/torch/bridge.js";
+import * as fc from "../kit/property.js";
 import { type Conv, conv2d, outSize } from "./reference.js";
 import { startTestTorch, torchMissing } from "./torch-kit.js";
 import { expectClose, take, tensor, values } from "./values.js";

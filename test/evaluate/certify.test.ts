@@ -1,7 +1,6 @@
 /** Statistics against published values and sums term by term, certificates against the closed form of a smoothed linear classifier. */
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { startCpu } from "../../src/engine/cpu.js";
 import { draws } from "../../src/engine/random/philox.js";
@@ -19,6 +18,7 @@ import {
 import { ABSTAIN, certificateFrom, certifySample, countAnswers, predictionFrom, radiusCap } from "../../src/evaluate/certify/smoothing.js";
 import type { Slice } from "../../src/evaluate/robustness/attacks.js";
 import { linearModel } from "../kit/analytic-model.js";
+import * as fc from "../kit/property.js";
 
 describe("the incomplete beta function", () => {
   it("is the binomial's tail, summed term by term", () => {

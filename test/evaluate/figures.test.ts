@@ -1,10 +1,11 @@
 /** The figures against closed forms and published values, and properties for all inputs. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { accuracyOf } from "../../src/evaluate/figures/accuracy.js";
 import { energyGap, overlap, wasserstein1 } from "../../src/evaluate/figures/energy-gap.js";
 import { histogram, sharedBins } from "../../src/evaluate/figures/histogram.js";
 import { quantile } from "../../src/util/quantile.js";
+import * as fc from "../kit/property.js";
 
 /** Quantiles of N(mean, std^2): samples without sampling noise. Acklam's approximation is not needed: bisection on erf is plain. */
 function gaussian(mean: number, std: number, n: number): Float64Array {

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { objectiveSchema } from "../../src/config/schema/objective.js";
 import { fillNormal } from "../../src/engine/random/philox.js";
@@ -6,6 +5,7 @@ import { createObjective } from "../../src/objective/objective.js";
 import type { TermContext } from "../../src/objective/term.js";
 import { TERM_NAMES, TERMS, type TermName } from "../../src/objective/terms.js";
 import { type Constants, createView, VIEW_NAMES, type View, type ViewName, type ViewRole, type Views } from "../../src/objective/view.js";
+import * as fc from "../kit/property.js";
 
 const NUM_CLASSES = 4;
 const sizeOf = (name: ViewName): number => (name === "generated" ? 3 : 5);

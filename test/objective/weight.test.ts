@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { objectiveSchema } from "../../src/config/schema/objective.js";
 import { configSchema } from "../../src/config/schema.js";
 import { Drives } from "../../src/objective/drives.js";
 import { nextDrive, RESTING, weightAt } from "../../src/objective/weight.js";
+import * as fc from "../kit/property.js";
 
 const weightOf = (settings: Record<string, unknown>) => objectiveSchema.parse({ "align-adversarial": settings })["align-adversarial"];
 

@@ -1,7 +1,8 @@
 /** Schedules by values worked out by hand, and what all of them keep. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { progressOf, type Schedule, scheduleFactor } from "../../src/optimizer/schedule.js";
+import * as fc from "../kit/property.js";
 
 describe("scheduleFactor", () => {
   const table: [string, Schedule, [progress: number, factor: number][]][] = [

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   draws,
@@ -10,6 +9,7 @@ import {
   type RowKey,
 } from "../../src/engine/random/philox.js";
 import { PURPOSE } from "../../src/engine/random/purpose.js";
+import * as fc from "../kit/property.js";
 
 /** The same generator from its definition, with BigInt: slow, and nothing in common with the limb arithmetic. */
 function philoxByDefinition(counter: readonly number[], key: readonly number[]): number[] {

@@ -1,10 +1,11 @@
 /** Charts: what they draw lies inside the picture, and nothing empty is drawn. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { ticks } from "../../src/report/charts/frame.js";
 import { histogramChart } from "../../src/report/charts/histogram-chart.js";
 import { lineChart, thin } from "../../src/report/charts/line-chart.js";
 import { html } from "../../src/report/html.js";
+import * as fc from "../kit/property.js";
 import { pointsOf } from "../kit/report-page.js";
 
 function expectInside(svg: string): void {

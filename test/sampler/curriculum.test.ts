@@ -1,7 +1,8 @@
 /** The curriculum's decision, its AUC against a count over all pairs, and its state through a checkpoint. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { advanceCurriculum, areaUnderCurve, Curriculum, createCurriculum, FRESH_CURRICULUM } from "../../src/sampler/curriculum.js";
+import * as fc from "../kit/property.js";
 
 const options = { auc: 0.8, window: 6, maxSteps: 3 };
 const far = { data: Float32Array.of(-3, -2, -4), generated: Float32Array.of(1, 2, 0) };

@@ -57,6 +57,8 @@ describe("node src/setup.mjs", () => {
   it("refuses a task that it does not know", () => {
     const { status, stderr } = setup("strat");
     expect(status).toBe(1);
-    expect(stderr).toBe("set-up failed: 'strat' is no task of set-up\nwhat to do: one of: start, test, slow, fuzz, link, or none\n");
+    expect(stderr).toBe(
+      "set-up failed: 'strat' is no task of set-up\nwhat to do: one of: start, test, slow, fuzz, properties, link, or none\n",
+    );
   });
 });

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { backoffMs, decideRetry } from "../../src/storage/backoff.js";
 import { StoreError } from "../../src/storage/object-store.js";
 import { retrying } from "../../src/storage/retrying.js";
+import * as fc from "../kit/property.js";
 
 const policy = { attempts: 5, baseMs: 200, capMs: 3_000 };
 

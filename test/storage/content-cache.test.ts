@@ -4,12 +4,12 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type Content, ContentCache } from "../../src/storage/content-cache.js";
 import { type CachedFile, evictions } from "../../src/storage/eviction.js";
 import { packageRoot } from "../../src/util/package.js";
 import { temporaryFolder } from "../data/toy.js";
+import * as fc from "../kit/property.js";
 
 const KiB = 1024;
 

@@ -1,5 +1,5 @@
 /** Quantiles of energies over the global batch: the same however the batch was cut, from the step's own energies, now and then. */
-import fc from "fast-check";
+
 import { beforeAll, describe, expect, it } from "vitest";
 import { createPlan, numSteps } from "../../src/data/plan.js";
 import { startCpu } from "../../src/engine/cpu.js";
@@ -9,6 +9,7 @@ import type { Ballot, Link } from "../../src/train/link.js";
 import { train } from "../../src/train/loop.js";
 import { createSoloLink, type SoloOptions } from "../../src/train/solo-link.js";
 import { cutLink, lockstep } from "../kit/lockstep.js";
+import * as fc from "../kit/property.js";
 import { NUM_CLASSES, SHAPE, smallConfig, smallSamples } from "../kit/small-run.js";
 
 beforeAll(() => startCpu());

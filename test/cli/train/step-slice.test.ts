@@ -1,5 +1,5 @@
 /** A step in small and what it says of the whole: pure arithmetic. */
-import * as fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { stepCases } from "../../../bench/step/cases.js";
 import { flopsPerStep } from "../../../bench/step/measure.js";
@@ -15,6 +15,7 @@ import {
 } from "../../../src/cli/train/step-slice.js";
 import type { ViewName } from "../../../src/objective/view.js";
 import { chunksOf } from "../../../src/train/micro-batch.js";
+import * as fc from "../../kit/property.js";
 import { smallConfig } from "../../kit/small-run.js";
 
 const views: ReadonlySet<ViewName> = new Set(["clean", "adversarial", "generated"]);

@@ -1,7 +1,8 @@
 /** Detection figures against hand-made examples, pair counting, and their symmetries. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { detection } from "../../../src/evaluate/ood/detection.js";
+import * as fc from "../../kit/property.js";
 
 describe("detection", () => {
   it("of separated scores is perfect, and turned round it is the worst", () => {

@@ -1,10 +1,11 @@
 /** The guard's judgement on histories made by hand: what is an alarm, since when, what is changed, and what is none. */
-import fc from "fast-check";
+
 import { describe, expect, it } from "vitest";
 import { type Adjustment, NO_ADJUSTMENT } from "../../../src/config/adjustment.js";
 import { guardSchema } from "../../../src/config/schema/guard.js";
 import { intervene, type Judgement, judge, type PastAlarm, type Reading } from "../../../src/train/guard/judge.js";
 import type { Figures } from "../../../src/train/guard/rules.js";
+import * as fc from "../../kit/property.js";
 
 const policy = guardSchema.parse({ window: 10, patience: 3 });
 const calm: Figures = {
