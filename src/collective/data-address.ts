@@ -25,6 +25,11 @@ export function advertised({ host = LOOPBACK, advertisedHost = host }: DataAddre
   return hostPort(advertisedHost, port);
 }
 
+/** All but the port of HOST:PORT, or of an endpoint that ends so: alike for two on one host. */
+export function hostOf(endpoint: string): string {
+  return endpoint.slice(0, endpoint.lastIndexOf(":"));
+}
+
 /** The port of HOST:PORT, or of an endpoint that ends so. */
 export function portOf(endpoint: string): string {
   return endpoint.slice(endpoint.lastIndexOf(":") + 1);

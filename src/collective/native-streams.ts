@@ -10,7 +10,15 @@ export interface NativeStreams {
   /** Takes an open TCP connection to (out: 1) or from (0) a rank. The descriptor stays the caller's. -> whether it was taken. */
   addStream(streams: number, rank: number, out: 0 | 1, fd: number): 0 | 1;
   /** Sums in place, as far as it comes in a moment. -> outcome; "pending" goes on with `finishStreamSum`. `program`: see stream-plan.ts. */
-  beginStreamSum(streams: number, values: Float32Array, program: Float64Array, step: number, bucket: number, timeoutMs: number): number;
+  beginStreamSum(
+    streams: number,
+    values: Float32Array,
+    program: Float64Array,
+    step: number,
+    bucket: number,
+    timeoutMs: number,
+    maxSpinMs: number,
+  ): number;
   /** -> outcome, from a thread of its own. */
   finishStreamSum(streams: number, values: Float32Array): Promise<number>;
   /** The rank that sent nothing or the wrong thing; -2 - rank for one that took nothing; -1 for none. */

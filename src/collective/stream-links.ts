@@ -8,6 +8,7 @@
  */
 import { once } from "node:events";
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
+import { availableParallelism } from "node:os";
 import { IsoergError, invariant } from "../util/error.js";
 import { advertised, type DataAddress, LOOPBACK } from "./data-address.js";
 import type { DataPorts } from "./data-ports.js";
@@ -23,6 +24,7 @@ import {
   PROOF_BYTES,
   proofOf,
 } from "./stream-handshake.js";
+import { maxSpinMs } from "./stream-plan.js";
 import { type StreamLinks, StreamSums } from "./stream-sums.js";
 import { nextRank, previousRank, type RingPlace } from "./transport.js";
 
@@ -78,7 +80,8 @@ export async function bindStreams(options: BindStreamsOptions): Promise<BoundStr
           door.close();
         }
         const links: StreamLinks = { native, handle, place: { run, generation, rank, worldSize: options.worldSize } };
-        return new StreamSums(links, options.timeoutMs ?? 600_000);
+        const waits = { timeoutMs: options.timeoutMs ?? 600_000, maxSpinMs: maxSpinMs(endpoints, rank, availableParallelism()) };
+        return new StreamSums(links, waits);
       },
       close() {
         door.close();

@@ -4,6 +4,7 @@
  * Who exchanges what is decided in `ring-plan.ts` and `peer-plan.ts`; here it is put into stages. The ring is one stage: a connection is
  * first in, first out, so its rounds need no bounds, and each byte can go on as soon as it has been added. An exchange is a stage of its own.
  */
+import { hostOf } from "./data-address.js";
 import { planPeers, roundOf } from "./peer-plan.js";
 import { type ElementRange, type RingShape, ringArrivals, segmentRange } from "./ring-plan.js";
 
@@ -67,6 +68,15 @@ function peerStages(algorithm: "doubling" | "halving", shape: StreamShape): Stre
         return move satisfies never;
     }
   });
+}
+
+/**
+ * How long, in ms, a rank that waits for a neighbour looks again and again before it sleeps, at most; how much of that helps is found out on the
+ * way. A neighbour that has a core of its own mostly answers within it, and to be woken takes as long; where ranks share cores, it takes a neighbour's time.
+ */
+export function maxSpinMs(endpoints: readonly string[], rank: number, numCores: number): number {
+  const onHost = endpoints.filter((endpoint) => hostOf(endpoint) === hostOf(endpoints[rank] ?? ""));
+  return onHost.length <= numCores ? 0.2 : 0.05;
 }
 
 function rangeOf({ from, to }: ElementRange): ElementRange {

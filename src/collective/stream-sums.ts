@@ -17,6 +17,13 @@ export interface StreamLinks {
   readonly place: RingPlace;
 }
 
+export interface StreamWaits {
+  /** Longest wait for another rank in a sum. */
+  readonly timeoutMs: number;
+  /** Of it, what is spent looking again and again, at most: see stream-plan.ts. */
+  readonly maxSpinMs: number;
+}
+
 /** A training has few lengths; a plan is some dozens of numbers a rank. */
 const MAX_PLANS = 64;
 
@@ -24,23 +31,24 @@ export class StreamSums {
   readonly place: RingPlace;
   readonly #native: NativeStreams;
   readonly #handle: number;
-  readonly #timeoutMs: number;
+  readonly #waits: StreamWaits;
   readonly #plans = new Map<string, Float64Array>();
   #broken: Error | undefined;
   #lost: Error | undefined;
 
-  constructor({ native, handle, place }: StreamLinks, timeoutMs: number) {
+  constructor({ native, handle, place }: StreamLinks, waits: StreamWaits) {
     this.place = place;
     this.#native = native;
     this.#handle = handle;
-    this.#timeoutMs = timeoutMs;
+    this.#waits = waits;
   }
 
   /** In place. @throws IsoergError NETWORK, PROTOCOL, or the reason of an interruption. */
   async sum(values: Float32Array, { step, bucket, algorithm }: SumTag & { readonly algorithm: StreamAlgorithm }): Promise<void> {
     if (this.#broken) throw this.#broken;
     const program = this.#planFor(algorithm, values.length);
-    let outcome = this.#native.beginStreamSum(this.#handle, values, program, step, bucket, this.#timeoutMs);
+    const { timeoutMs, maxSpinMs } = this.#waits;
+    let outcome = this.#native.beginStreamSum(this.#handle, values, program, step, bucket, timeoutMs, maxSpinMs);
     if (OUTCOMES[outcome] === "pending") outcome = await this.#native.finishStreamSum(this.#handle, values);
     if (OUTCOMES[outcome] === "done") return;
     const reason = this.#broken ?? this.#errorOf(OUTCOMES[outcome] as Outcome, { step, bucket }, values.length);
@@ -87,8 +95,8 @@ export class StreamSums {
         return new IsoergError(
           "NETWORK",
           isTaking
-            ? `rank ${rank}: rank ${other} took nothing for ${this.#timeoutMs} ms`
-            : `rank ${rank}: nothing came from rank ${other} for ${this.#timeoutMs} ms`,
+            ? `rank ${rank}: rank ${other} took nothing for ${this.#waits.timeoutMs} ms`
+            : `rank ${rank}: nothing came from rank ${other} for ${this.#waits.timeoutMs} ms`,
         );
       case "disagree": {
         const heard = decodeStageHeader(new Uint8Array(this.#native.streamHeard(this.#handle)));

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { coreSize } from "../../src/collective/peer-plan.js";
-import { encodeStages, planStreams, type StreamAlgorithm, type StreamStage } from "../../src/collective/stream-plan.js";
+import { encodeStages, maxSpinMs, planStreams, type StreamAlgorithm, type StreamStage } from "../../src/collective/stream-plan.js";
 import * as fc from "../kit/property.js";
 
 interface RankState {
@@ -122,6 +122,13 @@ describe("programs for streams", () => {
         expect(stages.reduce((sum, { send }) => sum + lengthOf(send), 0)).toBe((1600 * (worldSize - 1)) / worldSize);
       }
     }
+  });
+
+  it("let who waits look again for longer where each rank of its host has a core", () => {
+    const endpoints = ["tcp://10.0.0.1:70", "tcp://10.0.0.1:71", "tcp://[fd00::1]:70", "tcp://10.0.0.1:72"];
+    expect(maxSpinMs(endpoints, 1, 3)).toBe(0.2);
+    expect(maxSpinMs(endpoints, 1, 2)).toBe(0.05);
+    expect(maxSpinMs(endpoints, 2, 1)).toBe(0.2);
   });
 
   it("are lists of numbers for native code", () => {

@@ -209,7 +209,7 @@ describe.runIf(streamsLoad.ok)("streams", () => {
       [[0, -1, 1, 0, 0, 1, 0, 1, 1], /receives where no connection comes from/],
       [[0, -1, -1, 7, 0, 0], /in no order/],
     ] as const) {
-      expect(() => native.beginStreamSum(handle, values, Float64Array.from(program), 1, 0, 1000)).toThrow(message);
+      expect(() => native.beginStreamSum(handle, values, Float64Array.from(program), 1, 0, 1000, 0)).toThrow(message);
     }
     native.closeStreams(handle);
   });

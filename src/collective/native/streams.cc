@@ -25,9 +25,10 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "values and headers tra
 constexpr uint32_t MAGIC = 0x534f5349; // "ISOS", read as a little-endian word
 constexpr uint16_t VERSION = 1;
 constexpr size_t HEADER = sizeof(StageHeader);
-constexpr size_t SCRATCH_BYTES = 128 * 1024;   // what is received at a time to be added: it stays in the second cache
-constexpr size_t SEND_BYTES = 256 * 1024;      // and sent at a time, so that the other direction has its turn
-constexpr double MAX_SPIN_MS = 0.05;           // before it sleeps: a neighbour that sums as well may answer within that
+// What is received at a time to be added, so that it stays in a cache, and sent at a time, so that the other direction has its turn. A quarter of
+// each made a sum of 1 MiB take half as long again (bench/LOG.md).
+constexpr size_t SCRATCH_BYTES = 512 * 1024;
+constexpr size_t SEND_BYTES = 1024 * 1024;
 constexpr double MIN_SPIN_MS = 0.002;
 constexpr double BUDGET_MS = 2;                // of the thread that asks: short sums need no other one
 constexpr double DRAIN_MS = 50;                // after a neighbour's loss: how long nothing may come
@@ -239,7 +240,7 @@ Outcome Streams::drive(double budgetMs) {
     if (out == Move::FAILED || in == Move::FAILED) continue;
     if (out == Move::SOME || in == Move::SOME) {
       // As long as to look again and again would have helped; where others want the processor, or the neighbour is slow, less and less.
-      if (isIdle) spinMs = since(moved) < 2 * MAX_SPIN_MS ? std::min(spinMs * 2, MAX_SPIN_MS) : std::max(spinMs / 2, MIN_SPIN_MS);
+      if (isIdle) spinMs = since(moved) < 2 * sum.maxSpinMs ? std::min(spinMs * 2, sum.maxSpinMs) : std::max(spinMs / 2, MIN_SPIN_MS);
       isIdle = false;
       if (budgetMs > 0 && since(begun) > budgetMs) return PENDING;
       continue;

@@ -63,6 +63,7 @@ struct Sum {
   Cursor sending, receiving;
   size_t carried = 0; // bytes of an unfinished value, at the scratch's beginning
   double timeoutMs = 0;
+  double maxSpinMs = 0; // looking again and again for that long, before it sleeps
 };
 
 class Streams {

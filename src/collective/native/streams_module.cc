@@ -111,7 +111,7 @@ napi_value addStream(Call& call) {
   return call.give(d->streams.connect(uint32_t(call.number(1)), call.number(2) != 0, int(call.number(3))) ? 1 : 0);
 }
 
-// beginStreamSum(streams, values, program, step, bucket, timeoutMs) -> outcome; PENDING: finishStreamSum has to follow
+// beginStreamSum(streams, values, program, step, bucket, timeoutMs, maxSpinMs) -> outcome; PENDING: finishStreamSum has to follow
 napi_value beginStreamSum(Call& call) {
   const auto d = opened.find(int32_t(call.number(0)));
   if (!d) return call.give(CLOSED);
@@ -123,6 +123,7 @@ napi_value beginStreamSum(Call& call) {
   sum.step = uint64_t(call.number(3));
   sum.bucket = uint32_t(call.number(4));
   sum.timeoutMs = call.number(5);
+  sum.maxSpinMs = call.number(6);
   return call.give(d->streams.begin(std::move(sum)));
 }
 
