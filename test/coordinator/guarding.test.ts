@@ -10,7 +10,7 @@ import { createMemoryJournal, type JournalLine } from "../../src/coordinator/jou
 import { Run } from "../../src/coordinator/run.js";
 import { historyOf, newRun, type Start } from "../../src/coordinator/standing.js";
 import { SwarmWorker } from "../kit/swarm.js";
-import { drainSwarm, outcomeOf, plan, reference } from "./kit.js";
+import { drainSwarm, MEMBERSHIP, outcomeOf, plan, RUN, reference } from "./kit.js";
 
 const NUM_STEPS = 20;
 const policy = guardSchema.parse({ window: 4, patience: 2, maxAlarms: 2 });
@@ -28,26 +28,11 @@ function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms 
   const events: RunEvent[] = [];
   const told: Alarm[] = [];
   const run = new Run({
-    runId: "r",
-    name: "test",
-    plan,
+    ...RUN,
     numSteps: NUM_STEPS,
-    numChains: 6,
-    membership: {
-      expectedWorkers: 2,
-      minWorkers: 1,
-      maxWorkers: 2,
-      joinTimeoutMs: 1_000,
-      rejoinTimeoutMs: 1_000,
-      silence: { floorMs: 5_000, ceilingMs: 5_000 },
-    },
-    commit: { maxRetries: 3 },
-    hang: { idle: { factor: 10, floorMs: 20_000 }, busy: { factor: 10, floorMs: 40_000 }, firstMs: 60_000 },
+    membership: { ...MEMBERSHIP, expectedWorkers: 2, maxWorkers: 2 },
     checkpoints: { everySteps: 3, priorMtbfMs: 1e9 },
-    slices: "equal",
     returnTimeoutMs: 0,
-    closeTimeoutMs: 10_000,
-    writeFigures: () => {},
     postMortem: async (alarm) => {
       told.push(alarm);
       return "somewhere";
@@ -56,7 +41,6 @@ function setUp({ store = createMemoryCheckpointStore({ keepLast: 100 }), alarms 
     start,
     journal,
     store,
-    describeState: (step) => ({ step }),
     now: () => 0,
     onEvent: (event) => events.push(event),
   });

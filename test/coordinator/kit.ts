@@ -6,6 +6,7 @@ import { type CheckpointStore, createMemoryCheckpointStore } from "../../src/che
 import type { Outcome, RunEvent } from "../../src/coordinator/events.js";
 import { createMemoryJournal, type JournalEntry, type JournalLine } from "../../src/coordinator/journal.js";
 import { Run } from "../../src/coordinator/run.js";
+import type { RunOptions } from "../../src/coordinator/run-options.js";
 import { historyOf } from "../../src/coordinator/standing.js";
 import { createPlan } from "../../src/data/plan.js";
 import { IsoergError } from "../../src/util/error.js";
@@ -13,6 +14,21 @@ import { SwarmWorker, trained, UNTRAINED } from "../kit/swarm.js";
 
 export const plan = createPlan({ numSamples: 17, shuffleBlock: 4, batchSize: 5, seed: 1n }); // 4 steps an epoch, the last one short
 export const NUM_STEPS = 9;
+
+/** What every run of these tests is; checkpoints, membership, and where it stands are its own. */
+export const RUN = {
+  runId: "r",
+  name: "test",
+  plan,
+  numChains: 6,
+  commit: { maxRetries: 3 },
+  hang: { idle: { factor: 10, floorMs: 20_000 }, busy: { factor: 10, floorMs: 40_000 }, firstMs: 60_000 },
+  slices: "equal",
+  closeTimeoutMs: 10_000,
+  writeFigures: () => {},
+  describeState: (step: number) => ({ step }),
+} as const satisfies Partial<RunOptions>;
+export const MEMBERSHIP = { minWorkers: 1, joinTimeoutMs: 1_000, rejoinTimeoutMs: 1_000, silence: { floorMs: 5_000, ceilingMs: 5_000 } };
 
 /** A journal that another process may take over. */
 function createFencedJournal() {
@@ -56,30 +72,14 @@ export function setUp(options: SetUp = {}) {
   const history = historyOf(lines);
   const saved = lines.findLast((line) => line.event === "checkpoint");
   const run = new Run({
-    runId: "r",
-    name: "test",
-    plan,
+    ...RUN,
     numSteps: NUM_STEPS,
-    numChains: 6,
-    membership: {
-      expectedWorkers: workers,
-      minWorkers,
-      maxWorkers,
-      joinTimeoutMs: 1_000,
-      rejoinTimeoutMs,
-      silence: { floorMs: 5_000, ceilingMs: 5_000 },
-    },
-    commit: { maxRetries: 3 },
-    hang: { idle: { factor: 10, floorMs: 20_000 }, busy: { factor: 10, floorMs: 40_000 }, firstMs: 60_000 },
+    membership: { ...MEMBERSHIP, expectedWorkers: workers, minWorkers, maxWorkers, rejoinTimeoutMs },
     checkpoints: { everySteps, priorMtbfMs: 1e9 },
-    slices: "equal",
     returnTimeoutMs: lines.length > 0 ? 500 : 0,
-    closeTimeoutMs: 10_000,
     start: { ...history, checkpointStep: saved?.event === "checkpoint" ? saved.step : null },
     journal,
-    writeFigures: () => {},
     store,
-    describeState: (step) => ({ step }),
     now: () => clock.nowMs,
     onEvent: (event) => events.push(event),
   });

@@ -1,49 +1,25 @@
-/** Sweeps on a cluster: against an API server that speaks HTTP, with trials that a function stands for, and one that is trained. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/** Sweeps on a cluster: against an API server that speaks HTTP, with trials that a function stands for. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { loadConfig } from "../../src/config/load.js";
 import type { Config } from "../../src/config/schema.js";
 import { Cluster } from "../../src/k8s/launch/cluster.js";
-import { k8sOptions, NO_BUCKET } from "../../src/k8s/options.js";
+import { k8sOptions } from "../../src/k8s/options.js";
 import { type ClusterRunner, createClusterRunner } from "../../src/k8s/sweep/runner.js";
-import { studyFolder, studyObjects, trialJob } from "../../src/k8s/sweep/trial-job.js";
-import type { Job, JobPlan, Result } from "../../src/sweep/job.js";
+import { studyFolder, trialJob } from "../../src/k8s/sweep/trial-job.js";
+import type { Job, Result } from "../../src/sweep/job.js";
 import { openStudy } from "../../src/sweep/journal.js";
 import { runStudy } from "../../src/sweep/run-study.js";
 import type { Runner } from "../../src/sweep/runner.js";
-import type { Point } from "../../src/sweep/space.js";
-import { createStrategy, type SweepSpec, sweepSchema } from "../../src/sweep/spec.js";
-import { answerTrial } from "../../src/sweep/trial/answer.js";
+import { createStrategy } from "../../src/sweep/spec.js";
 import { requestOf, requestSchema, resultOf, type TrialReply, type TrialRequest } from "../../src/sweep/trial/request.js";
-import { isoerg, prepareExperiment } from "../kit/cluster.js";
 import { FakeApi, type Stored } from "./fake-api.js";
 import { FakeControllers } from "./fake-controllers.js";
-import { isAllowed, OWN, outside, policiesOf } from "./reach.js";
-import { containersOf, podsOf, quickstart } from "./rendered.js";
-import { problemsOf } from "./schema.js";
+import { quickstart } from "./rendered.js";
+import { configOf, DIGEST, inBucket, spec } from "./study.js";
 
 vi.setConfig({ testTimeout: 300_000 });
-
-const DIGEST = "0123456789abcdef";
-const spec = sweepSchema.parse({
-  name: "tune",
-  experiment: "quickstart",
-  space: { "optimizer.lr": { "log-uniform": [1e-3, 1e-2] } },
-  search: { kind: "tpe", trials: 7, startup: 3 },
-  schedule: { kind: "asha", min: 0.5 },
-  epochs: 4.5,
-  metric: { name: "robust" },
-  seeds: 2,
-  parallel: 3,
-});
-const configOf = (point: Point, seed: number): Config => ({
-  ...quickstart,
-  data: { ...quickstart.data, path: "data/it costs $(HOME) and $$1" },
-  seed,
-  optimizer: { ...quickstart.optimizer, lr: point["optimizer.lr"] as number } as Config["optimizer"],
-});
 
 /** What a training would come to: a function of the settings, the seed and the epochs. */
 function worth({ config, toEpochs }: TrialRequest): number {
@@ -317,59 +293,6 @@ describe("a study on a cluster", () => {
     });
     expect(studyFolder("tune", DIGEST)).not.toBe(studyFolder("tune", "fedcba9876543210"));
   });
-});
-
-describe("what a study applies", () => {
-  const plan: JobPlan = { trial: 3, point: { "optimizer.lr": 0.002 }, from: 0.5, to: 1.5, copyOf: null };
-  const job: Job = { index: 7, ...plan, result: null };
-
-  it("is valid, and as hard as the pods of a run; data can't be written, and nothing is reached over the network", () => {
-    const options = k8sOptions({ name: "tune", gpus: 1, queue: "research" });
-    const request = requestOf({ spec, configOf, folder: "f", engine: { engine: "torch", device: "cuda", threads: 4 } }, job, job, 2);
-    const objects = [...studyObjects(options, quickstart), trialJob(options, { job: 7, seed: 2, digest: DIGEST }, request)];
-    expect(objects.flatMap(problemsOf)).toEqual([]);
-    const [pod] = podsOf(objects);
-    expect(pod?.template.spec).toMatchObject({ restartPolicy: "Never", automountServiceAccountToken: false });
-    const [container] = pod === undefined ? [] : containersOf(pod);
-    expect(container?.securityContext).toMatchObject({ readOnlyRootFilesystem: true, runAsNonRoot: true, capabilities: { drop: ["ALL"] } });
-    expect(container?.resources?.limits).toMatchObject({ "nvidia.com/gpu": "1" });
-    expect(container?.volumeMounts).toContainEqual({ name: "data", readOnly: true, mountPath: "/workspace/data" });
-    const policy = objects.find(({ kind }) => kind === "NetworkPolicy") as unknown as { spec: { ingress: unknown[]; egress: unknown[] } };
-    expect(policy.spec).toMatchObject({ policyTypes: ["Ingress", "Egress"], ingress: [], egress: [] });
-    const claim = objects.find(({ metadata }) => metadata.name === "tune-runs") as unknown as { spec: { accessModes: string[] } };
-    expect(claim.spec.accessModes).toEqual(["ReadWriteMany"]);
-  });
-});
-
-describe("a study whose data are in a bucket", () => {
-  const job: Job = { index: 0, trial: 0, point: { "optimizer.lr": 0.01 }, from: 0, to: 1, copyOf: null, result: null };
-  const inBucket: Config = {
-    ...quickstart,
-    data: { ...quickstart.data, path: "s3://models/cifar10" },
-    storage: { ...quickstart.storage, endpoint: "http://10.0.7.1:9000", cacheMiB: 100 },
-  };
-  const engine = { engine: "auto", device: "cpu", threads: 1 } as const;
-  const request = requestOf({ spec, configOf: () => inBucket, folder: "f", engine }, job, job, 1);
-  const place = { job: 0, seed: 1, digest: DIGEST };
-
-  it("gives its trials credentials, a cache and the way there, and makes no claim for data", () => {
-    const options = k8sOptions({ name: "tune", bucket: { ...NO_BUCKET, secret: "s3" } });
-    const objects = [...studyObjects(options, inBucket), trialJob(options, place, request)];
-    expect(objects.flatMap(problemsOf)).toEqual([]);
-    expect(objects.flatMap(({ kind, metadata }) => (kind === "PersistentVolumeClaim" ? [metadata.name] : []))).toEqual(["tune-runs"]);
-    const [container] = podsOf(objects).flatMap(containersOf);
-    expect(container?.env?.map(({ name }) => name)).toEqual([
-      "AWS_ACCESS_KEY_ID",
-      "AWS_SECRET_ACCESS_KEY",
-      "AWS_SESSION_TOKEN",
-      "ISOERG_CACHE",
-    ]);
-    expect(container?.volumeMounts?.map(({ name }) => name)).toEqual(["runs", "cache", "tmp", "shm"]);
-    const trial = { labels: podsOf(objects)[0]?.template.metadata?.labels ?? {}, namespace: OWN };
-    expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.1"), 9000)).toBe(true);
-    expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.1"), 443)).toBe(false);
-    expect(isAllowed(policiesOf(objects), trial, outside("10.0.7.2"), 9000)).toBe(false);
-  });
 
   it("is refused where the trials' data are elsewhere than the experiment's: the way there is the study's", async () => {
     for (const path of ["s3://models/cifar10", "file:///mnt/sets/cifar10"]) {
@@ -380,39 +303,5 @@ describe("a study whose data are in a bucket", () => {
       });
     }
     expect(api.list("jobs")).toEqual([]);
-  });
-
-  it("is refused where nothing says as whom they are read", () => {
-    expect(() => trialJob(k8sOptions({ name: "tune" }), place, request)).toThrow(
-      "data.path is s3://models/cifar10, and nothing says as whom pods reach it",
-    );
-  });
-});
-
-describe("isoerg sweep trial", () => {
-  it("answers what the same training on this machine comes to, and the same when it is asked again", async () => {
-    const { config } = loadConfig({ source: await prepareExperiment(folder), env: {} });
-    const small: SweepSpec = sweepSchema.parse({ ...spec, validation: 20, attacked: 10, seeds: 1, metric: { name: "clean" } });
-    const engine = { engine: "cpu", device: "cpu", threads: 1 } as const;
-    const job: Job = { index: 0, trial: 0, point: { "optimizer.lr": 0.01 }, from: 0, to: 1, copyOf: null, result: null };
-    const own = (): Config => config;
-    const requestFor = (place: string): TrialRequest =>
-      requestOf({ spec: small, folder: join(folder, place), configOf: own, engine }, job, job, 1);
-    const local = await answerTrial(requestFor("local"));
-    const request = JSON.stringify(requestFor("remote"));
-    const answer = join(folder, "termination-log");
-    const first = await isoerg("sweep", "trial", `--request=${request}`, `--answer=${answer}`).ended;
-    expect(first).toMatchObject({ code: 0 });
-    const text = readFileSync(answer, "utf8");
-    expect(local).toMatchObject({ kind: "judged", metrics: { clean: expect.any(Number) } });
-    expect(JSON.parse(text)).toEqual(local);
-    expect(first.out).toBe(text);
-    // Asked again it finds its checkpoint, and judges that.
-    expect(await answerTrial(requestFor("remote"))).toEqual(local);
-  });
-
-  it("ends with 2 for a request that it can't understand", async () => {
-    const { code, error } = await isoerg("sweep", "trial", '--request={"config":{}}', `--answer=${join(folder, "a")}`).ended;
-    expect({ code, error }).toMatchObject({ code: 2, error: expect.stringContaining("--request can't be understood") });
   });
 });
