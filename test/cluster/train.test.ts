@@ -5,10 +5,12 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Audit, auditJournal } from "../../src/coordinator/audit.js";
 import { type JournalLine, readJournal } from "../../src/coordinator/journal.js";
 import { addressOf, type Ended, isoerg, pidOf, prepareExperiment, type RunningProgram, statusWhen, whenGone } from "../kit/cluster.js";
+
+vi.setConfig({ testTimeout: 300_000 }); // seconds of work, in processes that others may crowd out
 
 const NUM_STEPS = 36;
 let folder: string;
@@ -222,7 +224,7 @@ describe("isoerg coordinator and isoerg worker", () => {
     expect(audit.audit).toMatchObject({ faults: [], numTakenBack: 0 });
     expect(audit.lines.filter((line) => line.event === "generation").map(({ restore }) => restore)).toEqual(["fresh", "keep", "keep"]);
     expect(audit.lines.findLast((line) => line.event === "chains")).toMatchObject({ moved: 3, restored: 0, startedAnew: 0 });
-  }, 60_000);
+  });
 
   test("a port in use is the command line's mistake: exit 2", async () => {
     const server = createServer();

@@ -15,6 +15,8 @@ import type { RingTransport } from "../../src/collective/transport.js";
 import { bindRing } from "../../src/collective/zeromq-transport.js";
 import type { PeerEnd, PeerTask } from "./peer.js";
 
+/** A peer's end is noticed by its connections' end; its heartbeats would be missed after 15 s, and its frames after minutes. */
+const LONG_BEFORE_MS = 12_000;
 const root = join(import.meta.dirname, "../..");
 let folder = "";
 let script = "";
@@ -72,7 +74,7 @@ describe("a ring between processes", () => {
       for (let step = 20; ; step++) await allReduce(transport, new Float32Array(10_000), { step, bucket: 0 });
     };
     await expect(sumForEver()).rejects.toThrow(/rank 0: rank 1, the .* in the ring, is gone/);
-    expect(performance.now() - killedAt).toBeLessThan(5000);
+    expect(performance.now() - killedAt).toBeLessThan(LONG_BEFORE_MS);
   });
 
   it("ends a sum when the peer is stopped and its heartbeats stay away", async () => {
@@ -135,7 +137,7 @@ describe.runIf(streamsLoad.ok)("streams between processes", () => {
     child.kill("SIGKILL");
     const killedAt = performance.now();
     await ended;
-    expect(performance.now() - killedAt).toBeLessThan(5000);
+    expect(performance.now() - killedAt).toBeLessThan(LONG_BEFORE_MS);
     await summation[Symbol.asyncDispose]();
   });
 
@@ -210,7 +212,7 @@ describe.runIf(load.ok)("processes that share memory", () => {
     const killedAt = performance.now();
     await expect(sumForEver(20)).rejects.toThrow(/is gone/);
     await Promise.all(exits); // their sums were rejected too, and nobody catches that there
-    expect(performance.now() - killedAt).toBeLessThan(5000);
+    expect(performance.now() - killedAt).toBeLessThan(LONG_BEFORE_MS);
     await summation[Symbol.asyncDispose]();
   });
 

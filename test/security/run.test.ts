@@ -5,10 +5,12 @@
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { auditJournal } from "../../src/coordinator/audit.js";
 import { readJournal } from "../../src/coordinator/journal.js";
 import { addressOf, isoerg, prepareExperiment } from "../kit/cluster.js";
+
+vi.setConfig({ testTimeout: 300_000 }); // seconds of work, in processes that others may crowd out
 
 let folder: string;
 let experiment: string;
@@ -118,7 +120,7 @@ describe("a run with certificates and a token", () => {
       for (const secret of secrets) expect(out + error).not.toContain(secret);
     }
     expect(await readFile(join(run, "environment.json"), "utf8")).toContain('"[redacted]"');
-  }, 120_000);
+  });
 
   test("starts its own workers with them", async () => {
     const run = join(folder, "train");
@@ -126,7 +128,7 @@ describe("a run with certificates and a token", () => {
     expect(await isoerg("train", experiment, ...words, ...secured).ended).toMatchObject({ code: 0 });
     expect(auditJournal((await readJournal(run)).lines).faults).toEqual([]);
     expect(await readFile(join(run, "logs", "worker-local-0.jsonl"), "utf8")).toContain("generation");
-  }, 120_000);
+  });
 });
 
 describe("without certificates", () => {

@@ -58,7 +58,7 @@ describe("a request that fails for a while", () => {
   });
 
   it("has a deadline, for a server that is silent and for a body that stands still", async () => {
-    const { server, store } = await withObject({ timeoutMs: 300 });
+    const { server, store } = await withObject({ timeoutMs: 800 });
     server.fault = ({ nth }) => (nth === 0 ? { kind: "hang" } : nth === 1 ? { kind: "stall", afterBytes: 5 } : undefined);
     expect(Buffer.from(await store.get("object"))).toEqual(content);
     expect(server.count("GET")).toBe(3);
