@@ -109,7 +109,7 @@ function oneWorker(index: number, task: LightWorkersTask, { plan, clocks, receiv
     session.send({
       kind: "ballot",
       ...{ generation: generation.generation, step, ok: true, fault: "none", reason: "", checksum: 0n },
-      metrics: METRICS,
+      metrics: generation.rank === 0 ? METRICS : {}, // as workers do
       phasesMs: PHASES,
       sampleIds: Array.from(ids.subarray(from, to)),
     });
@@ -128,6 +128,11 @@ function oneWorker(index: number, task: LightWorkersTask, { plan, clocks, receiv
     client.close();
     end();
   };
+  const proceed = (to: number): void => {
+    step = to;
+    if (!clocks.has(step)) clocks.set(step, { proceededAt: performance.now(), lastBallotAt: 0, lastVerdictAt: 0 });
+    takeStep().catch(() => {}); // the stream's end at the run's end
+  };
   const onMessage = (message: ToWorker): void => {
     switch (message.kind) {
       case "generation":
@@ -145,13 +150,12 @@ function oneWorker(index: number, task: LightWorkersTask, { plan, clocks, receiv
         break;
       }
       case "proceed":
-        step = message.step;
-        if (!clocks.has(step)) clocks.set(step, { proceededAt: performance.now(), lastBallotAt: 0, lastVerdictAt: 0 });
-        takeStep().catch(() => {}); // the stream's end at the run's end
+        proceed(message.step);
         break;
       case "verdict": {
         const clock = clocks.get(message.step);
         if (clock) clock.lastVerdictAt = performance.now();
+        if (message.proceed) proceed(message.step + 1);
         break;
       }
       case "stop":

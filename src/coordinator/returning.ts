@@ -30,6 +30,7 @@ export function recognise(hello: Hello, lineage: Lineage, options: { canAdopt: b
         step: pendingStep,
         commit,
         checkpoint: false,
+        proceed: false,
         reason: commit ? "the journal has it" : "the journal does not have it",
       }
     : null;

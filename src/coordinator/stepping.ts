@@ -1,5 +1,5 @@
 /**
- * A step's life: proceed -> ballots -> figures, journal -> verdict -> what follows. Whatever breaks it begins a new generation, in
+ * A step's life: proceed -> ballots -> figures, journal -> verdict, and what follows. Whatever breaks it begins a new generation, in
  * which the first uncommitted step comes again. Nothing is told before the journal has it. Whether a step counts is decided in
  * `commit.ts`, who is slow in `speeds.ts`, whether training goes astray in `guarding.ts`; here it is carried out.
  */
@@ -35,11 +35,16 @@ export class Stepping {
     this.#next = next;
   }
 
+  /** The first step of a generation. */
   proceed(): void {
-    const state = this.#state;
-    if (state.generation === null || state.isOver) return;
-    state.stage = { kind: "stepping", ballots: new Map(), sinceMs: state.options.now() };
-    state.roster.send(state.generation.members, { kind: "proceed", generation: state.generation.number, step: state.step });
+    const { generation, isOver, roster, step } = this.#state;
+    if (generation === null || isOver) return;
+    this.#expectBallots();
+    roster.send(generation.members, { kind: "proceed", generation: generation.number, step });
+  }
+
+  #expectBallots(): void {
+    this.#state.stage = { kind: "stepping", ballots: new Map(), sinceMs: this.#state.options.now() };
   }
 
   voted(worker: WorkerEntry, ballot: BallotMessage): void {
@@ -154,22 +159,24 @@ export class Stepping {
     const alarm = options.guard?.observe({ step, figures: first.metrics }) ?? null;
     const saves = checkpoint && alarm === null; // what is not trusted is not saved
     if (saves) state.checkpoints.begin({ step: state.step, generation, worldSize: members.length, metrics: first.metrics });
+    const proceeds = alarm === null && next === "goOn" && state.releaseAsked === null && state.regroup === null;
+    if (proceeds) this.#expectBallots();
     const reason = `all ${members.length} voted for it`;
-    state.roster.send(members, { kind: "verdict", generation, step, commit: true, checkpoint: saves, reason });
-    this.#goOn(alarm, next);
+    state.roster.send(members, { kind: "verdict", generation, step, commit: true, checkpoint: saves, reason, proceed: proceeds });
+    if (!proceeds) this.#pause(alarm, next);
     options.onEvent({ kind: "commit", ...record, ids, checksum: first.checksum });
   }
 
-  /** After a commit: what is most pressing. */
-  #goOn(alarm: Alarm | null, next: "goOn" | Extract<Closing, "finish" | "stop">): void {
+  /** After a commit that no step follows at once: what is most pressing. */
+  #pause(alarm: Alarm | null, next: "goOn" | Extract<Closing, "finish" | "stop">): void {
     const state = this.#state;
     if (alarm) this.#next.alarmed(alarm);
     else if (next !== "goOn") this.#next.lastSave().pause(next, state.stopAsked?.reason ?? "");
     else if (state.releaseAsked !== null) this.#next.lastSave().pause("release", state.releaseAsked);
-    else if (state.regroup !== null) {
+    else {
       state.broken = state.regroup;
       this.#next.reconsider();
-    } else this.proceed();
+    }
   }
 
   /** What each worker's part took: who is slow is named, and may get less to do. */

@@ -1,4 +1,4 @@
-/** The state of all weights that measured gaps drive: told of every committed step, saved with the checkpoint. */
+/** The state of all weights that measured gaps drive: told of every step, saved with the checkpoint. */
 import type { StatePart } from "../checkpoint/state-part.js";
 import type { ObjectiveConfig } from "../config/schema.js";
 import { IsoergError } from "../util/error.js";
@@ -6,6 +6,8 @@ import { TERM_NAMES, type TermName } from "./terms.js";
 import { type Drive, nextDrive, RESTING } from "./weight.js";
 
 const PREFIX = "drive.";
+
+export type DrivesState = ReadonlyMap<TermName, Drive>;
 
 export class Drives {
   readonly #settings: ObjectiveConfig;
@@ -19,13 +21,20 @@ export class Drives {
   /** What the scheduled weight of a term is multiplied with. */
   readonly factor = (name: TermName): number => this.#drives.get(name)?.factor ?? 1;
 
-  /** Takes a committed step's figures over the global batch. A step without a gap leaves what it drives as it is. */
-  observe(figures: Readonly<Record<string, number>>): void {
+  /** Takes a step's figures over the global batch; one without a gap leaves what that drives as it is. Returns the state before it, for `goBack`. */
+  observe(figures: Readonly<Record<string, number>>): DrivesState {
+    const before = new Map(this.#drives);
     for (const [name, drive] of this.#drives) {
       const { value, driven } = this.#settings[name];
       const gap = driven && figures[driven.by];
       if (typeof gap === "number" && driven) this.#drives.set(name, nextDrive(drive, gap, { value, driven }));
     }
+    return before;
+  }
+
+  /** Takes the last `observe` back: its step did not commit. */
+  goBack(before: DrivesState): void {
+    for (const [name, drive] of before) this.#drives.set(name, drive);
   }
 
   save(): StatePart[] {

@@ -84,11 +84,16 @@ export class Curriculum {
     return this.#state.steps;
   }
 
-  /** Called when a step commits, with the energies of its whole global batch. Returns what it decided and why. */
-  observe(seen: Energies): string {
-    const [state, reason] = advanceCurriculum(this.#state, seen, this.#options);
-    this.#state = state;
-    return reason;
+  /** Takes the energies of a step's whole global batch. Returns the state before it, for `goBack`. */
+  observe(seen: Energies): CurriculumState {
+    const before = this.#state;
+    [this.#state] = advanceCurriculum(before, seen, this.#options);
+    return before;
+  }
+
+  /** Takes the last `observe` back: its step did not commit. */
+  goBack(before: CurriculumState): void {
+    this.#state = before;
   }
 
   /** T, how many energies of each kind are in the window, and those, in tensors of one size. */

@@ -27,6 +27,13 @@ export interface TakenChains {
   readonly meanAge: number;
 }
 
+/** What `store` has overwritten: slots by position, their chains one after the other. */
+export interface OverwrittenChains {
+  readonly at: Int32Array;
+  readonly images: Float32Array;
+  readonly ages: Int32Array;
+}
+
 export class ReplayBuffer {
   readonly slotsPerPosition: number;
   readonly #seed: bigint;
@@ -122,17 +129,31 @@ export class ReplayBuffer {
     return { ...taken, numRestarted, meanAge: count === 0 ? 0 : ageSum / count };
   }
 
-  /** Puts the advanced chains back; called when their step is committed. `images` [n*H*W*C]. */
-  store(taken: TakenChains, images: Float32Array): void {
-    invariant(
-      taken.positions.length === this.#positions.to - this.#positions.from,
-      "chains are stored in the generation they were taken in",
-    );
+  /** Puts the advanced chains back. `images` [n*H*W*C]. Returns what was there, for `goBack`. */
+  store(taken: TakenChains, images: Float32Array): OverwrittenChains {
+    const count = taken.positions.length;
+    invariant(count === this.#positions.to - this.#positions.from, "chains are stored in the generation they were taken in");
+    const before = { at: new Int32Array(count), images: new Float32Array(images.length), ages: new Int32Array(count) };
+    const size = this.#sampleSize;
     taken.slots.forEach((mark, i) => {
       const restarted = mark < 0;
       const at = i * this.slotsPerPosition + (restarted ? -1 - mark : mark);
-      this.#chains.set(images.subarray(i * this.#sampleSize, (i + 1) * this.#sampleSize), at * this.#sampleSize);
-      this.#ages[at] = restarted ? 1 : (this.#ages[at] as number) + 1;
+      const age = this.#ages[at] as number;
+      before.at[i] = at;
+      before.ages[i] = age;
+      before.images.set(this.#chains.subarray(at * size, (at + 1) * size), i * size);
+      this.#chains.set(images.subarray(i * size, (i + 1) * size), at * size);
+      this.#ages[at] = restarted ? 1 : age + 1;
+    });
+    return before;
+  }
+
+  /** Takes the last `store` back: its step did not commit. */
+  goBack({ at, images, ages }: OverwrittenChains): void {
+    const size = this.#sampleSize;
+    at.forEach((slot, i) => {
+      this.#chains.set(images.subarray(i * size, (i + 1) * size), slot * size);
+      this.#ages[slot] = ages[i] as number;
     });
   }
 

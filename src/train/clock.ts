@@ -24,8 +24,10 @@ export type Phase = (typeof PHASES)[number];
 export interface PhaseClock {
   /** Ends the phase under way and begins another. */
   begin(phase: Phase): void;
-  /** Another phase in the midst of the one under way, which goes on after it. */
+  /** Another phase in the midst of the one under way, if there is one, which goes on after it. */
   within<Result>(phase: Phase, work: () => Result): Result;
+  /** Ends the phase under way; none follows it until `begin`. */
+  pause(): void;
   /** Ends the last phase and returns all of them. */
   finish(): Record<string, number>;
 }
@@ -36,6 +38,7 @@ export function createPhaseClock(announce: (phase: Phase) => void, now: () => nu
   let current: { name: Phase; since: number } | undefined;
   const end = (at: number): void => {
     if (current) phases[current.name] = (phases[current.name] ?? 0) + at - current.since;
+    current = undefined;
   };
   const begin = (phase: Phase): void => {
     const at = now();
@@ -52,8 +55,10 @@ export function createPhaseClock(announce: (phase: Phase) => void, now: () => nu
         return work();
       } finally {
         if (outer) begin(outer.name);
+        else end(now());
       }
     },
+    pause: () => end(now()),
     finish() {
       end(now());
       return phases;

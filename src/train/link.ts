@@ -1,5 +1,6 @@
 /**
- * What a training loop needs from the rest of the run, as blocking calls: its turns, the sum over all workers, the vote.
+ * What a training loop needs from the rest of the run, as blocking calls: its turns, the sum over all workers. A vote is cast, and
+ * its verdict is a turn, so that the next step can be begun in between.
  *
  * The loop is synchronous on purpose: it owns a thread and a device and has nothing else to do. Behind this interface
  * stands either one worker alone in its process (`solo-link.ts`: dry runs, tests, benchmarks) or the link to a coordinator
@@ -52,8 +53,13 @@ export type Turn =
   | { readonly kind: "offer"; readonly what: "everything" | "chains" }
   /** Hand over this worker's part of a checkpoint now, with `save`. */
   | { readonly kind: "save" }
-  /** Compute this step on this slice. Its arrays are valid until the next turn. */
-  | (StepSlice & { readonly kind: "step"; readonly dataWaitMs: number })
+  /**
+   * Compute this step on this slice. `following` is the slice of the step after it, where it is there already: once this one is voted
+   * on, what of the next needs nobody else may be begun. It counts when that step's turn comes. Arrays are valid until their step's vote.
+   */
+  | (StepSlice & { readonly kind: "step"; readonly dataWaitMs: number; readonly following: StepSlice | null })
+  /** On the vote that was cast; the first turn after it. A step that did not commit comes again. */
+  | ({ readonly kind: "verdict" } & Verdict)
   | { readonly kind: "stop"; readonly outcome: "finished" | "asked" | "failed"; readonly reason: string };
 
 export interface Ballot {
@@ -90,11 +96,8 @@ export interface Link {
   finishSums(): void;
   /** What carried the last sums, where that is known: told to people, and nothing depends on it. */
   carrier?(): string | null;
-  /**
-   * Casts this worker's vote and waits for the verdict. `meanwhile` may be called once in between, for work that need not wait
-   * for it and can be taken back; it asks nothing of the link that has an answer.
-   */
-  vote(ballot: Ballot, meanwhile?: () => void): Verdict;
+  /** Casts this worker's vote. The verdict is one of the next turns. */
+  vote(ballot: Ballot): void;
   /** Hands this worker's part of a checkpoint over; the data is copied before the call returns. */
   save(parts: readonly StatePart[]): void;
   /** Hands over what an offer asked for; the data is copied before the call returns. */

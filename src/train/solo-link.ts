@@ -8,7 +8,7 @@
 import type { StatePart } from "../checkpoint/state-part.js";
 import { type Adjustment, NO_ADJUSTMENT } from "../config/adjustment.js";
 import type { Plan } from "../data/plan.js";
-import type { Ballot, Link, Turn } from "./link.js";
+import type { Ballot, Link, Turn, Verdict } from "./link.js";
 
 export interface SoloOptions {
   readonly plan: Plan;
@@ -30,6 +30,7 @@ export function createSoloLink(options: SoloOptions): Link {
   const { plan, numSteps } = options;
   let step = options.resume?.step ?? 0;
   let placed = false;
+  let verdict: Verdict | null = null;
   let outcome: Extract<Turn, { kind: "stop" }> = { kind: "stop", outcome: "finished", reason: `${numSteps} steps are done` };
   return {
     next() {
@@ -45,11 +46,16 @@ export function createSoloLink(options: SoloOptions): Link {
         };
         return { kind: "generation", assignment, state: options.resume?.parts ?? "fresh", chains: [] };
       }
+      if (verdict) {
+        const turn = { kind: "verdict", ...verdict } as const;
+        verdict = null;
+        return turn;
+      }
       if (step >= numSteps || outcome.outcome === "failed") return outcome;
       const { epoch, ids } = plan.batchOf(step);
       const { images, labels } = options.read(ids);
       const positions = { from: 0, to: ids.length };
-      return { kind: "step", step, epoch, batchSize: ids.length, positions, ids, labels, images, dataWaitMs: 0 };
+      return { kind: "step", step, epoch, batchSize: ids.length, positions, ids, labels, images, dataWaitMs: 0, following: null };
     },
     ready() {},
     allocate: (numFloats) => new Float32Array(numFloats),
@@ -58,12 +64,13 @@ export function createSoloLink(options: SoloOptions): Link {
     vote(ballot) {
       if (!ballot.ok) {
         outcome = { kind: "stop", outcome: "failed", reason: ballot.reason };
-        return { commit: false, checkpoint: false, reason: ballot.reason };
+        verdict = { commit: false, checkpoint: false, reason: ballot.reason };
+        return;
       }
       options.onCommit?.(step, ballot);
       const checkpoint = options.checkpointAfter?.(step) ?? false;
       step++;
-      return { commit: true, checkpoint, reason: "the only worker agrees" };
+      verdict = { commit: true, checkpoint, reason: "the only worker agrees" };
     },
     save: (parts) => options.onSave?.(step, parts),
     offer() {},

@@ -14,8 +14,8 @@ import type { BoundModel, Model } from "../model/model.js";
 import { Drives, isDrive } from "../objective/drives.js";
 import { createOptimizer, type Optimizer, type OptimizerSnapshot, type Update } from "../optimizer/optimizer.js";
 import { perturb } from "../optimizer/perturbation.js";
-import { type Curriculum, createCurriculum, isCurriculumPart } from "../sampler/curriculum.js";
-import type { ReplayBuffer } from "../sampler/replay-buffer.js";
+import { type Curriculum, createCurriculum, type Energies, isCurriculumPart } from "../sampler/curriculum.js";
+import type { ReplayBuffer, TakenChains } from "../sampler/replay-buffer.js";
 import { checksum } from "../util/checksum.js";
 import { IsoergError } from "../util/error.js";
 import { statisticsPolicy } from "./statistics.js";
@@ -26,6 +26,17 @@ export interface BoundModels {
   readonly inner: BoundModel;
   readonly sampling: BoundModel;
   readonly update: BoundModel;
+}
+
+/** What a step comes to, the same on every worker but for the chains. */
+export interface StepResult {
+  readonly update: Update;
+  /** Over the global batch. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** This worker's, as they were taken and as they are now [n*H*W*C]; null for none. */
+  readonly chains: { readonly taken: TakenChains; readonly advanced: Float32Array } | null;
+  /** Of the whole global batch, where a curriculum looks at them. */
+  readonly energies: Energies | null;
 }
 
 export class TrainingState {
@@ -39,9 +50,10 @@ export class TrainingState {
   readonly #modelConfig: ModelConfig;
   readonly #precision: Config["precision"];
   readonly #perturbation: Config["optimizer"]["perturbation"];
-  /** Where a step under way that moved the weights goes back to, should it not commit. */
+  /** Where a step that moved the weights goes back to, should it not commit. */
   #before: { readonly parameters: Tensor1D; readonly optimizer: OptimizerSnapshot } | undefined;
-  #isPrepared = false;
+  /** What else such a step changed, to be taken back in turn. */
+  #undo: (() => void)[] = [];
   #parameters: Tensor1D;
   /** Of the parameters, once it was asked for. */
   #checksum: bigint | undefined;
@@ -79,23 +91,42 @@ export class TrainingState {
   }
 
   /**
-   * Computes an update before it is known whether its step commits: `apply` then keeps it, `goBack` takes it back. Until then
-   * the weights and the optimizer's state are held twice.
+   * Moves on to the state after a step, before it is known whether the step commits: `keep` or `goBack` follows. Until then the
+   * weights and the optimizer's state are held twice.
    */
-  prepare(update: Update, { checksum }: { checksum: boolean }): void {
+  advance({ update, metrics, chains, energies }: StepResult, { checksum }: { checksum: boolean }): void {
     this.weights.advance(update);
-    this.#isPrepared = true;
     if (checksum) this.checksum();
+    const { drives, buffer, curriculum } = this;
+    const drivesBefore = drives.observe(metrics);
+    this.#undo.push(() => drives.goBack(drivesBefore));
+    if (buffer && chains) {
+      const overwritten = buffer.store(chains.taken, chains.advanced);
+      this.#undo.push(() => buffer.goBack(overwritten));
+    }
+    if (curriculum && energies) {
+      const curriculumBefore = curriculum.observe(energies);
+      this.#undo.push(() => curriculum.goBack(curriculumBefore));
+    }
   }
 
-  /** Updates the weights for good: their step is committed. */
-  apply(update: Update): void {
-    this.#forgetBefore();
-    if (this.#isPrepared) {
-      this.#isPrepared = false;
-      return;
-    }
-    this.#replace(this.optimizer.apply(this.#parameters, update));
+  /** The step is committed: what it did stays. */
+  keep(): void {
+    this.#before?.parameters.dispose();
+    this.#before?.optimizer.dispose();
+    this.#before = undefined;
+    this.#undo = [];
+  }
+
+  /** The step is not committed: back to the state that it began with. */
+  goBack(): void {
+    for (const undo of this.#undo) undo();
+    this.#undo = [];
+    const before = this.#before;
+    if (!before) return;
+    this.#before = undefined;
+    this.#replace(before.parameters);
+    this.optimizer.goBack(before.optimizer);
   }
 
   /** For steps that take more than one gradient. */
@@ -116,16 +147,6 @@ export class TrainingState {
       return this.bound(update.progress).update;
     },
   };
-
-  /** Takes back what a step did to the weights before it failed to commit. */
-  goBack(): void {
-    this.#isPrepared = false;
-    const before = this.#before;
-    if (!before) return;
-    this.#before = undefined;
-    this.#replace(before.parameters);
-    this.optimizer.goBack(before.optimizer);
-  }
 
   /** Of the parameters' bits. */
   checksum(): bigint {
@@ -148,8 +169,7 @@ export class TrainingState {
 
   /** Throws IsoergError CHECKPOINT where the parts are of another model or optimizer. */
   restore(parts: readonly StatePart[]): void {
-    this.#forgetBefore();
-    this.#isPrepared = false;
+    this.keep();
     this.#replace(tf.tensor1d(this.#flat(parts, "")));
     const optimizer = parts
       .filter((part) => part.file === "optimizer" && !isCurriculumPart(part) && !isDrive(part))
@@ -164,7 +184,7 @@ export class TrainingState {
   }
 
   dispose(): void {
-    this.#forgetBefore();
+    this.keep();
     this.#unbind();
     this.#parameters.dispose();
     this.optimizer.dispose();
@@ -185,12 +205,6 @@ export class TrainingState {
 
   #flat(parts: readonly StatePart[], prefix: "" | "ema."): Float32Array {
     return flatParameters(this.model, new Map(parts.filter((part) => part.file === "model").map((part) => [part.tensor, part])), prefix);
-  }
-
-  #forgetBefore(): void {
-    this.#before?.parameters.dispose();
-    this.#before?.optimizer.dispose();
-    this.#before = undefined;
   }
 
   #replace(parameters: Tensor1D): void {

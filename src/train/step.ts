@@ -1,6 +1,7 @@
 /**
- * One training step of one worker: make the views that the objective reads (the clean samples, what an attack makes of them,
- * the advanced chains, ...), and turn the logits of them all into the gradient of the objective.
+ * One training step of one worker, in two parts: the views that the objective reads (the clean samples, what an attack makes of
+ * them, the advanced chains, ...), for which a worker needs nobody else, and the gradient of the objective at them, summed over
+ * all workers. The first part may be begun before its predecessor is known to be committed.
  *
  * A slice may be empty: the worker then takes part in the sums with zeros.
  */
@@ -10,7 +11,7 @@ import type { Energies } from "../sampler/curriculum.js";
 import { energySpread } from "./energy-spread.js";
 import { stepGradient } from "./step-gradient.js";
 import type { StepInput } from "./step-input.js";
-import { makeViews } from "./views/views.js";
+import { makeViews, type StepViews } from "./views/views.js";
 
 export interface StepOutput {
   /** The advanced chains [n*H*W*C], to be stored if the step commits. */
@@ -23,18 +24,29 @@ export interface StepOutput {
   readonly statistics: Float32Array | null;
 }
 
-/** Leaves this worker's share of the gradient and of the figures under way to the sum over all workers. */
-export function computeStep(input: StepInput): StepOutput {
-  const views = makeViews(input);
-  const chains = (views.samples.get("generated")?.x.dataSync<"float32">() as Float32Array | undefined) ?? null;
+/** A step whose views are made. */
+export interface BegunStep {
+  readonly input: StepInput;
+  readonly views: StepViews;
+}
 
-  input.clock.begin("gradient");
-  const { seen, settled, statistics = null } = stepGradient(views, input);
-  views.dispose();
-  const { clean, natural = clean, generated } = seen;
-  const energies = natural && generated && input.chainSteps !== undefined ? gatherEnergies(input, natural, generated) : null;
-  const spread = input.looksAtSpread ? energySpread(seen, input) : {};
-  return { chains, settled: { ...settled, ...spread }, energies, statistics };
+export function beginStep(input: StepInput): BegunStep {
+  return { input, views: makeViews(input) };
+}
+
+/** Leaves this worker's share of the gradient and of the figures under way to the sum over all workers. Disposes the views. */
+export function finishStep({ input, views }: BegunStep): StepOutput {
+  try {
+    const chains = (views.samples.get("generated")?.x.dataSync<"float32">() as Float32Array | undefined) ?? null;
+    input.clock.begin("gradient");
+    const { seen, settled, statistics = null } = stepGradient(views, input);
+    const { clean, natural = clean, generated } = seen;
+    const energies = natural && generated && input.chainSteps !== undefined ? gatherEnergies(input, natural, generated) : null;
+    const spread = input.looksAtSpread ? energySpread(seen, input) : {};
+    return { chains, settled: { ...settled, ...spread }, energies, statistics };
+  } finally {
+    views.dispose();
+  }
 }
 
 /** Every worker's energies at their positions: a sum to which each adds its own. */

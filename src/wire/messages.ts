@@ -48,6 +48,7 @@ export interface BallotMessage {
   readonly fault: Fault;
   readonly reason: string;
   readonly checksum: bigint;
+  /** Of rank 0: they are the same on every worker. */
   readonly metrics: Readonly<Record<string, number>>;
   readonly phasesMs: Readonly<Record<string, number>>;
   readonly sampleIds: readonly number[];
@@ -116,6 +117,8 @@ export interface VerdictMessage {
   readonly commit: boolean;
   readonly reason: string;
   readonly checkpoint: boolean;
+  /** Compute the next step now. */
+  readonly proceed: boolean;
 }
 
 export type ToWorker =

@@ -25,7 +25,7 @@ import type {
 } from "./messages.js";
 
 /** Of the .proto files; a worker of another one is refused. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 /** No message is larger: blocks are about 1 MiB, and a Welcome holds a manifest. */
 export const MAX_MESSAGE_BYTES = 16 * 2 ** 20;

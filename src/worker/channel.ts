@@ -31,7 +31,7 @@ export class BlockingEnd<Message, Reply> {
     this.#counter = new Int32Array(counter);
   }
 
-  /** Posts a message that has no reply, or whose reply `receive` waits for later. */
+  /** Posts a message that has no reply. */
   post(message: Message, transfer: readonly Transferable[] = []): void {
     this.#port.postMessage(message, transfer);
   }
@@ -39,11 +39,6 @@ export class BlockingEnd<Message, Reply> {
   /** Posts a message and sleeps until its reply is here. */
   request(message: Message): Reply {
     this.#port.postMessage(message);
-    return this.receive();
-  }
-
-  /** Sleeps until the reply is here to a message that was posted and has one. */
-  receive(): Reply {
     for (;;) {
       const seen = Atomics.load(this.#counter, 0);
       const received = receiveMessageOnPort(this.#port) as { message: Reply } | undefined;

@@ -1,7 +1,7 @@
 /** What the training thread says to the link thread, and what it gets back. Arrays are over shared memory or handed over. */
 import type { StatePart } from "../checkpoint/state-part.js";
 import type { SummableMemory } from "../collective/reduce.js";
-import type { Ballot, Turn, Verdict } from "../train/link.js";
+import type { Ballot, Turn } from "../train/link.js";
 
 export type ToLink =
   /** The engine runs; described for people. */
@@ -40,7 +40,6 @@ export type SumsResult = { readonly done: true; readonly by: string | null } | {
 
 export type FromLink =
   | { readonly kind: "briefing"; readonly briefing: Briefing | null }
-  /** `member`: the generation's part in the host's shared memory, null for none. */
-  | { readonly kind: "turn"; readonly turn: Turn; readonly member?: number | null }
-  | { readonly kind: "sums"; readonly result: SumsResult }
-  | { readonly kind: "verdict"; readonly verdict: Verdict };
+  /** One at least. `member`: the generation's part in the host's shared memory, null for none. */
+  | { readonly kind: "turns"; readonly turns: readonly Turn[]; readonly member?: number | null }
+  | { readonly kind: "sums"; readonly result: SumsResult };

@@ -55,6 +55,10 @@ export class Prefetch implements SliceSource {
     return next.slice;
   }
 
+  get following(): StepSlice | null {
+    return this.#ready[0]?.slice ?? null;
+  }
+
   close(): void {
     this.#fail(new IsoergError("STOPPED", "the generation is over"));
     this.#stream.cancel();

@@ -30,9 +30,18 @@ export class WorkerSamples {
         shards?.slicesOf(message, groupSize) ??
         new Prefetch(callServerStream(coordinator, coordination.samples, { generation, rank, fromStep: step })),
     );
-    source.catch(() => {}); // as above
+    let found: SliceSource | null = null;
+    source.then(
+      (chosen) => {
+        found = chosen;
+      },
+      () => {}, // as above
+    );
     return {
       next: async () => (await source).next(),
+      get following() {
+        return found?.following ?? null;
+      },
       close: () =>
         void source.then(
           (chosen) => chosen.close(),

@@ -62,6 +62,10 @@ export class ShardSlices implements SliceSource {
     return this.#inUse.slice;
   }
 
+  get following(): StepSlice | null {
+    return this.#ready[0]?.slice ?? null;
+  }
+
   close(): void {
     this.#fail(new IsoergError("STOPPED", "the generation is over"));
   }

@@ -7,6 +7,8 @@ import type { StepSlice } from "../train/link.js";
 export interface SliceSource {
   /** The next slice; the one before it is given back. Rejects when its source failed or was closed. */
   next(): Promise<StepSlice>;
+  /** What `next` will give, if it is there already. */
+  readonly following: StepSlice | null;
   close(): void;
 }
 

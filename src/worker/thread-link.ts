@@ -16,11 +16,8 @@ type Reply<Kind extends FromLink["kind"]> = Extract<FromLink, { kind: Kind }>;
 
 /** Sends a request and checks that the reply is of the kind that belongs to it. */
 export function ask<Kind extends FromLink["kind"]>(end: BlockingEnd<ToLink, FromLink>, message: ToLink, kind: Kind): Reply<Kind> {
-  return answerOf(end.request(message), message.kind, kind);
-}
-
-function answerOf<Kind extends FromLink["kind"]>(reply: FromLink, question: ToLink["kind"], kind: Kind): Reply<Kind> {
-  invariant(reply.kind === kind, `the link answered ${question} with ${reply.kind}`);
+  const reply = end.request(message);
+  invariant(reply.kind === kind, `the link answered ${message.kind} with ${reply.kind}`);
   return reply as Reply<Kind>;
 }
 
@@ -49,12 +46,17 @@ export function createThreadLink(
   { pulse, first = null, adjustment = NO_ADJUSTMENT, hostSums = null }: ThreadLinkOptions,
 ): ThreadLink {
   const memories = new Map<ArrayBufferLike, number>();
-  const askForTurn = (): Turn => {
-    const { turn, member } = ask(end, { kind: "next" }, "turn");
-    hostSums?.take(turn, member ?? null);
+  const due: Turn[] = first ? [first] : [];
+  const nextDue = (): Turn => {
+    if (due.length === 0) {
+      const { turns, member = null } = ask(end, { kind: "next" }, "turns");
+      for (const turn of turns) hostSums?.take(turn, member);
+      due.push(...turns);
+    }
+    const turn = due.shift();
+    invariant(turn, "the link answers with a turn at least");
     return turn;
   };
-  let due = first;
   let hasTrained = false;
   let carrier: string | null = null;
   let anew: Extract<Turn, { kind: "generation" }> | null = null;
@@ -69,8 +71,8 @@ export function createThreadLink(
   return {
     newBeginning: () => anew,
     next() {
-      const turn = due ?? askForTurn();
-      due = null;
+      const turn = nextDue();
+      if (turn.kind === "verdict") hasTrained ||= turn.commit;
       if (turn.kind !== "generation") return turn;
       const isOther = !isSameAdjustment(turn.assignment.adjustment, adjustment);
       if (!isOther && (turn.state !== "fresh" || !hasTrained)) return turn;
@@ -115,13 +117,7 @@ export function createThreadLink(
       carrier = result.by;
     },
     carrier: () => carrier,
-    vote(ballot, meanwhile = () => {}) {
-      end.post({ kind: "vote", ballot });
-      meanwhile();
-      const { verdict } = answerOf(end.receive(), "vote", "verdict");
-      hasTrained ||= verdict.commit;
-      return verdict;
-    },
+    vote: (ballot) => end.post({ kind: "vote", ballot }),
     save: (parts) => handOver("save", parts),
     offer: (parts) => handOver("offer", parts),
     phase: (name) => pulse.begin(name),

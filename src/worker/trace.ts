@@ -9,7 +9,7 @@
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Phase } from "../train/clock.js";
-import type { Link } from "../train/link.js";
+import type { Link, Verdict } from "../train/link.js";
 
 export interface TraceEvent {
   readonly name: string;
@@ -80,9 +80,10 @@ export class TraceFile {
 /** A link that writes down what goes through it. Spans end when the next begins, and reach the file once a step. */
 export function traceLink(link: Link, file: Pick<TraceFile, "add" | "flush">, now: () => number = wallClockMs): Link {
   let phase: { readonly name: Phase; readonly fromMs: number } | null = null;
-  let step: { readonly step: number; readonly fromMs: number } | null = null;
+  let step: { readonly step: number; readonly fromMs: number; hasVoted: boolean } | null = null;
   let rank = { rank: 0, worldSize: 1, generation: 0 };
   let sums: { readonly fromMs: number; count: number; values: number } | null = null;
+  let castMs: number | null = null;
   const endPhase = (at: number): void => {
     if (phase) file.add({ row: "training", name: phase.name, fromMs: phase.fromMs, toMs: at, args: { step: step?.step ?? -1 } });
     phase = null;
@@ -93,27 +94,45 @@ export function traceLink(link: Link, file: Pick<TraceFile, "add" | "flush">, no
     step = null;
     file.flush();
   };
+  const endVote = (at: number, { commit, reason }: Verdict): void => {
+    if (castMs !== null) file.add({ row: "votes", name: "vote", fromMs: castMs, toMs: at, args: { commit: String(commit), reason } });
+    castMs = null;
+  };
   return {
     ...link,
     next() {
       const asked = now();
-      endStep(asked);
+      const waitsForVerdict = castMs !== null; // that is the phase "vote"
+      if (!waitsForVerdict) endPhase(asked);
       const turn = link.next();
       const at = now();
-      file.add({ row: "training", name: turn.kind === "step" ? "wait" : `wait (${turn.kind})`, fromMs: asked, toMs: at });
-      if (turn.kind === "generation") {
-        const { assignment } = turn;
-        rank = { rank: assignment.rank, worldSize: assignment.worldSize, generation: assignment.generation };
+      if (waitsForVerdict) endPhase(at);
+      else file.add({ row: "training", name: turn.kind === "step" ? "wait" : `wait (${turn.kind})`, fromMs: asked, toMs: at });
+      if (turn.kind === "verdict") {
+        endVote(at, turn);
       } else if (turn.kind === "step") {
-        step = { step: turn.step, fromMs: at };
+        if (step?.step !== turn.step) {
+          endStep(at);
+          step = { step: turn.step, fromMs: at, hasVoted: false };
+        }
       } else {
-        file.flush();
+        endStep(asked);
+        if (turn.kind === "generation") {
+          const { assignment } = turn;
+          rank = { rank: assignment.rank, worldSize: assignment.worldSize, generation: assignment.generation };
+        }
       }
       return turn;
     },
     phase(name) {
       const at = now();
       endPhase(at);
+      if (step?.hasVoted && name !== "update") {
+        // What follows is of the next step, begun ahead of its turn, or a wait.
+        const next = step.step + 1;
+        endStep(at);
+        if (name !== "vote") step = { step: next, fromMs: at, hasVoted: false };
+      }
       phase = { name, fromMs: at };
       link.phase(name);
     },
@@ -139,12 +158,10 @@ export function traceLink(link: Link, file: Pick<TraceFile, "add" | "flush">, no
         sums = null;
       }
     },
-    vote(ballot, meanwhile) {
-      const cast = now();
-      const verdict = link.vote(ballot, meanwhile);
-      const args = { commit: String(verdict.commit), reason: verdict.reason };
-      file.add({ row: "votes", name: "vote", fromMs: cast, toMs: now(), args });
-      return verdict;
+    vote(ballot) {
+      castMs = now();
+      if (step) step.hasVoted = true;
+      link.vote(ballot);
     },
   };
 }

@@ -107,7 +107,7 @@ export class Training {
         void this.#answerBriefing();
         break;
       case "next":
-        void link?.next().then((turn) => this.#end.reply({ kind: "turn", turn, member: link.member }));
+        void link?.next().then((turns) => this.#end.reply({ kind: "turns", turns, member: link.member }));
         break;
       case "ready":
         link?.ready(message.generation);
@@ -125,7 +125,7 @@ export class Training {
         void link?.finishSums().then((result) => this.#end.reply({ kind: "sums", result }));
         break;
       case "vote":
-        void link?.vote(message.ballot).then((verdict) => this.#end.reply({ kind: "verdict", verdict }));
+        link?.vote(message.ballot);
         break;
       case "save":
         link?.save(message.parts);

@@ -1,15 +1,19 @@
 /**
- * What the training thread does next, made from where this worker stands: an offer that others wait for, a generation whose state
- * has come, a checkpoint's part, a step whose samples are there. Every wait is given up when something changed, and looked at
- * anew; so a generation or a stop that comes meanwhile is never missed.
+ * What the training thread does next, made from where this worker stands: the verdict on its vote, an offer that others wait for, a
+ * generation whose state has come, a checkpoint's part, a step whose samples are there. Every wait is given up when something
+ * changed, and looked at anew; so a generation or a stop that comes meanwhile is never missed.
+ *
+ * A step's turn brings the samples of the step after it along, so that the thread can begin that while the verdict is under way; the
+ * verdict and the turn of that step are told together where both are there.
  */
 import { type Client, type ServiceError, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import type { Security } from "../security/security.js";
 import type { Phase } from "../train/clock.js";
-import type { Turn } from "../train/link.js";
+import type { Turn, Verdict } from "../train/link.js";
 import { IsoergError } from "../util/error.js";
 import type { Range } from "../util/range.js";
+import type { VerdictMessage } from "../wire/messages.js";
 import type { Change } from "./change.js";
 import { heal } from "./healing.js";
 import type { Holdings } from "./holdings.js";
@@ -36,6 +40,21 @@ export interface TurnsUse {
   readonly fail: (reason: string, code?: string) => Promise<void>;
 }
 
+/** A step as a ballot names it. */
+export interface ComputedStep {
+  readonly generation: number;
+  readonly step: number;
+  /** Of its samples. */
+  readonly ids: Uint32Array;
+}
+
+/** A vote whose verdict the training thread has not been told. */
+interface OpenVote {
+  readonly generation: number;
+  readonly step: number;
+  verdict: Verdict | null;
+}
+
 /** After a stream of samples broke: how long its session's end, or a new generation, may take to come. */
 const FOLLOWED_MS = 5_000;
 
@@ -48,7 +67,8 @@ export class Turns {
   #releasing: { readonly step: number; isOffered: boolean } | null = null;
   /** Positions whose chains the training thread holds. */
   #rows: Range = { from: 0, to: 0 };
-  #computing: { readonly generation: number; readonly step: number; readonly ids: Uint32Array } | null = null;
+  #computing: ComputedStep | null = null;
+  #vote: OpenVote | null = null;
   /** A checkpoint is wanted without a step before it. */
   #saveTurn = false;
 
@@ -64,7 +84,7 @@ export class Turns {
   }
 
   /** The step that was handed out last, until the next turn is asked for. */
-  get computing(): { readonly generation: number; readonly step: number; readonly ids: Uint32Array } | null {
+  get computing(): ComputedStep | null {
     return this.#computing;
   }
 
@@ -79,12 +99,14 @@ export class Turns {
   }
 
   begin(place: Place): void {
+    this.#voidVote();
     this.#place = place;
     this.#pending = place;
     this.#saveTurn = false;
   }
 
   release(step: number): void {
+    this.#voidVote();
     this.#place = null;
     this.#pending = null;
     this.#releasing = { step, isOffered: false };
@@ -94,14 +116,63 @@ export class Turns {
     this.#saveTurn = true;
   }
 
+  // ---- votes ----
+
+  /** The training thread votes. @returns for what; null where that doesn't count any more, and there is nobody to tell. */
+  vote(): ComputedStep | null {
+    const computing = this.#computing;
+    const { generation = 0, step = 0 } = computing ?? {};
+    const isCurrent = computing !== null && this.isCurrent;
+    this.#vote = { generation, step, verdict: isCurrent ? null : this.#overdue() };
+    return isCurrent ? computing : null;
+  }
+
+  /** The coordinator's word on a vote. @returns whether this worker waits for it. */
+  decided({ generation, step, commit, checkpoint, reason }: VerdictMessage): boolean {
+    const vote = this.#vote;
+    if (vote === null || vote.verdict !== null || vote.generation !== generation || vote.step !== step) return false;
+    vote.verdict = { commit, checkpoint, reason };
+    this.#use.holdings.settle({ commit });
+    return true;
+  }
+
+  /** There will be no verdict: the generation is over. */
+  #voidVote(): void {
+    if (this.#vote === null || this.#vote.verdict !== null) return;
+    this.#vote.verdict = this.#overdue();
+    this.#use.holdings.settle({ commit: false });
+  }
+
+  #overdue(): Verdict {
+    return { commit: false, checkpoint: false, reason: this.#use.stop()?.reason ?? "the generation is over" };
+  }
+
   // ---- turns ----
 
-  async next(): Promise<Turn> {
+  /** What to do next; several things, in their order, where they are known. */
+  async next(): Promise<readonly Turn[]> {
     this.#computing = null;
     for (;;) {
+      const verdict = this.#verdictTurn();
+      if (verdict && !this.#isStepDue) return [verdict];
       const turn = this.#use.stop() ?? (await this.#turn());
-      if (turn) return turn;
+      if (verdict) return turn ? [verdict, turn] : [verdict];
+      if (turn) return [turn];
     }
+  }
+
+  /** Whether the next turn is a step, without a wait. */
+  get #isStepDue(): boolean {
+    const { proceed = null, slices = null } = this.#place ?? {};
+    return !this.#use.stop() && !this.#pending && !this.#saveTurn && proceed !== null && slices?.following?.step === proceed;
+  }
+
+  /** @returns null where there is no vote, or it is still open */
+  #verdictTurn(): Turn | null {
+    if (this.#use.stop()) this.#voidVote();
+    const verdict = this.#vote?.verdict ?? null;
+    if (verdict) this.#vote = null;
+    return verdict && { kind: "verdict", ...verdict };
   }
 
   /** @returns null when there is none yet: look again */
@@ -120,7 +191,7 @@ export class Turns {
       return { kind: "save" };
     }
     if (this.#place && this.#place.proceed !== null) return this.#stepTurn(this.#place);
-    this.#use.phase("idle");
+    this.#use.phase(this.#vote ? "vote" : "idle");
     await this.#use.change.wait();
     return null;
   }
@@ -180,7 +251,7 @@ export class Turns {
     place.proceed = null;
     place.sums.beginStep(samples.step);
     this.#computing = { generation: place.message.generation, step: samples.step, ids: samples.ids };
-    return { kind: "step", ...samples, dataWaitMs: now() - since };
+    return { kind: "step", ...samples, dataWaitMs: now() - since, following: place.slices.following };
   }
 
   /** A stream that ended with its coordinator, or with its generation, is followed by another; anything else is a failure. */

@@ -12,10 +12,10 @@ import type { StatePart } from "../checkpoint/state-part.js";
 import type { NativeStreams } from "../collective/native-streams.js";
 import { groupSizeOf } from "../config/group-size.js";
 import type { Config } from "../config/schema.js";
-import type { Ballot, Turn, Verdict } from "../train/link.js";
+import type { Ballot, Turn } from "../train/link.js";
 import { crc32 } from "../util/crc32.js";
 import { IsoergError } from "../util/error.js";
-import type { FromWorker, GenerationMessage, ToWorker, VerdictMessage, Welcome } from "../wire/messages.js";
+import type { FromWorker, GenerationMessage, ToWorker, Welcome } from "../wire/messages.js";
 import { Change } from "./change.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
 import { Activity } from "./doing.js";
@@ -57,7 +57,6 @@ export class WorkerLink {
   #network: Partial<Config["communication"]> = {};
   /** undefined before the first welcome. */
   #samples: WorkerSamples | undefined;
-  #verdict: VerdictMessage | null = null;
   #toSave: SaveOptions | null = null;
   #retiring: string | null = null;
   #stop: StopTurn | null = null;
@@ -115,7 +114,7 @@ export class WorkerLink {
     }
   }
 
-  next(): Promise<Turn> {
+  next(): Promise<readonly Turn[]> {
     return this.#activity.waitsFor(this.#turns.next());
   }
 
@@ -149,25 +148,16 @@ export class WorkerLink {
     return this.#turns.isCurrent ? result : { done: false, reason: "the generation is over" };
   }
 
-  /** Waits for the verdict, over a lost session too: only a generation, a verdict or a stop ends it. */
-  vote(ballot: Ballot): Promise<Verdict> {
-    return this.#activity.waitsFor(this.#vote(ballot));
-  }
-
-  async #vote(ballot: Ballot): Promise<Verdict> {
-    const { computing } = this.#turns;
-    if (computing && this.#turns.isCurrent) {
-      this.#verdict = null;
-      const { generation, step } = computing;
-      if (ballot.ok) this.#holdings.vote({ generation, step, checksum: ballot.checksum });
-      this.#connection.send({ kind: "ballot", generation, step, ...ballot, sampleIds: Array.from(computing.ids) });
-      while (this.#verdict === null && this.#turns.isCurrent) await this.#change.wait();
-    }
-    const verdict = this.#verdict as VerdictMessage | null;
-    this.#verdict = null;
-    this.#holdings.settle({ commit: verdict?.commit === true });
-    if (verdict) return { commit: verdict.commit, checkpoint: verdict.checkpoint, reason: verdict.reason };
-    return { commit: false, checkpoint: false, reason: this.#stop?.reason ?? "the generation is over" };
+  /** The verdict is a turn. It is waited for over a lost session too: only a generation, a verdict or a stop ends that. */
+  vote(ballot: Ballot): void {
+    this.#activity.heard();
+    const computed = this.#turns.vote();
+    if (!computed) return;
+    const { generation, step, ids } = computed;
+    if (ballot.ok) this.#holdings.vote({ generation, step, checksum: ballot.checksum });
+    // Figures are the same on every worker: one tells them.
+    const metrics = this.#turns.place?.message.rank === 0 ? ballot.metrics : {};
+    this.#connection.send({ kind: "ballot", generation, step, ...ballot, metrics, sampleIds: Array.from(ids) });
   }
 
   save(parts: readonly StatePart[]): void {
@@ -218,7 +208,7 @@ export class WorkerLink {
   // ---- what the coordinator says ----
 
   #receive(message: ToWorker): void {
-    const { place, computing } = this.#turns;
+    const { place } = this.#turns;
     switch (message.kind) {
       case "welcome":
         if (this.#connection.welcomed(message)) this.#brief(message);
@@ -230,16 +220,13 @@ export class WorkerLink {
         if (place?.message.generation === message.generation) void this.#closeRing(place, message.endpoints);
         break;
       case "proceed":
-        if (place?.message.generation !== message.generation) break;
-        place.proceed = message.step;
-        this.#offers.drop();
+        this.#proceed(message.generation, message.step);
         break;
       case "verdict":
-        if (computing?.generation !== message.generation || computing.step !== message.step) break;
-        this.#verdict = message;
-        if (message.checkpoint && place) {
+        if (this.#turns.decided(message) && message.checkpoint && place) {
           this.#toSave = { generation: message.generation, rank: place.message.rank, step: message.step + 1 };
         }
+        if (message.proceed) this.#proceed(message.generation, message.step + 1);
         break;
       case "save":
         if (place?.message.generation !== message.generation) break;
@@ -293,6 +280,13 @@ export class WorkerLink {
       (endpoint) => this.#sendIn(place, { kind: "ringBound", generation, endpoint }),
       (error: Error) => this.#ringFailed(place, error),
     );
+  }
+
+  #proceed(generation: number, step: number): void {
+    const { place } = this.#turns;
+    if (place?.message.generation !== generation) return;
+    place.proceed = step;
+    this.#offers.drop();
   }
 
   async #closeRing(place: Place, endpoints: readonly string[]): Promise<void> {

@@ -29,6 +29,7 @@ export function injecting({ faults, cell }) {
   const left = [...faults];
   const asked = new Int32Array(cell);
   let step = -1;
+  let hasVoted = false;
   const strike = (phase) => {
     const code = Atomics.load(asked, 0);
     if (code > 0 && decodeFault(code).phase === phase) {
@@ -45,12 +46,24 @@ export function injecting({ faults, cell }) {
     next() {
       strike("next");
       const turn = link.next();
-      if (turn.kind === "step") step = turn.step;
+      if (turn.kind === "step") {
+        ({ step } = turn);
+        hasVoted = false;
+      }
       if (turn.kind === "generation") strike("generation");
       return turn;
     },
+    vote(ballot) {
+      hasVoted = true;
+      link.vote(ballot);
+    },
     phase(name) {
       link.phase(name);
+      // The next step is begun before the verdict on this one.
+      if (hasVoted && name === "data") {
+        step++;
+        hasVoted = false;
+      }
       strike(name);
     },
     offer(parts) {

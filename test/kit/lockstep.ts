@@ -77,7 +77,7 @@ export function cutLink(options: SoloOptions, cut: Cut, sum: Sum, groupSize = 1)
     },
     vote(ballot) {
       if (unknown) throw unknown;
-      return solo.vote(ballot);
+      solo.vote(ballot);
     },
   };
 }

@@ -163,30 +163,9 @@ export class SwarmWorker {
         if (message.generation === mine?.generation)
           this.#say({ kind: "ready", generation: message.generation, step: mine.step, ...NO_CHAINS });
         break;
-      case "proceed": {
-        if (message.generation !== mine?.generation) break;
-        const { ids } = plan.batchOf(message.step);
-        const { from, to } = slice(ids.length, mine.rank, mine.sliceWeights);
-        const own = ids.subarray(from, to);
-        if (this.breaks(message.step, own)) this.fault = "engine";
-        const broken = this.fault === "checksum" ? null : this.fault;
-        const { generation } = mine;
-        if (broken === null) this.pending = { generation, step: message.step, checksum: this.parameters };
-        this.#say({
-          kind: "ballot",
-          generation: mine.generation,
-          step: message.step,
-          ok: broken === null,
-          fault: broken ?? "none",
-          reason: broken === null ? "" : "asked for by the test",
-          checksum: this.fault === "checksum" ? this.parameters + 1n : this.parameters,
-          metrics: broken === null ? this.metrics(message.step, mine.adjustment.salt) : {},
-          phasesMs: { gradient: 1 },
-          sampleIds: [...own],
-        });
-        this.fault = null;
+      case "proceed":
+        this.#compute(message.generation, message.step);
         break;
-      }
       case "verdict":
         if (this.pending?.generation !== message.generation || this.pending.step !== message.step) break;
         if (message.commit) {
@@ -196,6 +175,7 @@ export class SwarmWorker {
         }
         this.pending = null;
         if (message.commit && message.checkpoint && mine) this.#save(mine, message.step + 1);
+        if (message.proceed) this.inbox.unshift({ kind: "proceed", generation: message.generation, step: message.step + 1 });
         break;
       case "save":
         if (message.generation === mine?.generation) this.#save(mine, message.step);
@@ -212,6 +192,32 @@ export class SwarmWorker {
       default:
         message satisfies never;
     }
+  }
+
+  #compute(of: number, step: number): void {
+    const mine = this.#generation;
+    if (mine?.generation !== of) return;
+    const { plan } = this.#options;
+    const { ids } = plan.batchOf(step);
+    const { from, to } = slice(ids.length, mine.rank, mine.sliceWeights);
+    const own = ids.subarray(from, to);
+    if (this.breaks(step, own)) this.fault = "engine";
+    const broken = this.fault === "checksum" ? null : this.fault;
+    const { generation } = mine;
+    if (broken === null) this.pending = { generation, step: step, checksum: this.parameters };
+    this.#say({
+      kind: "ballot",
+      generation: mine.generation,
+      step,
+      ok: broken === null,
+      fault: broken ?? "none",
+      reason: broken === null ? "" : "asked for by the test",
+      checksum: this.fault === "checksum" ? this.parameters + 1n : this.parameters,
+      metrics: broken === null ? this.metrics(step, mine.adjustment.salt) : {},
+      phasesMs: { gradient: 1 },
+      sampleIds: [...own],
+    });
+    this.fault = null;
   }
 
   #save({ generation, rank, worldSize, sliceWeights }: GenerationMessage, step: number): void {

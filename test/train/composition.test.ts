@@ -9,7 +9,7 @@ import { groupSizeOf } from "../../src/config/group-size.js";
 import type { Config } from "../../src/config/schema.js";
 import { createPlan } from "../../src/data/plan.js";
 import { startCpu } from "../../src/engine/cpu.js";
-import type { Ballot, Link } from "../../src/train/link.js";
+import type { Ballot, Link, Turn } from "../../src/train/link.js";
 import { train } from "../../src/train/loop.js";
 import { createSoloLink, type SoloOptions } from "../../src/train/solo-link.js";
 import { cutLink, lockstep } from "../kit/lockstep.js";
@@ -187,25 +187,31 @@ describe.each(Object.entries(CASES))("%s", (_, overrides) => {
 
   it.each([
     ["", false],
-    [", although its update was computed while the votes were under way", true],
-  ])("leaves no trace of a step that did not commit%s", (_, overlaps) => {
+    [", with the next one begun before the verdict on it", true],
+  ])("leaves no trace of a step that did not commit%s", (_, beginsAhead) => {
     const refused = new Set<number>();
     const flaky = (options: SoloOptions): Link => {
       const solo = createSoloLink(options);
+      const due: Turn[] = [];
       let step = -1;
-      const next = () => {
-        const turn = solo.next();
-        if (turn.kind === "step") ({ step } = turn);
-        return turn;
-      };
       return {
         ...solo,
-        next,
-        vote(ballot, meanwhile) {
-          if (overlaps) meanwhile?.();
-          if (refused.has(step)) return solo.vote(ballot);
+        next() {
+          const turn = due.shift() ?? solo.next();
+          if (turn.kind !== "step") return turn;
+          ({ step } = turn);
+          if (!beginsAhead || step + 1 >= NUM_STEPS) return turn;
+          const { epoch, ids } = options.plan.batchOf(step + 1);
+          const positions = { from: 0, to: ids.length };
+          return { ...turn, following: { step: step + 1, epoch, batchSize: ids.length, positions, ids, ...options.read(ids) } };
+        },
+        vote(ballot) {
+          if (refused.has(step)) {
+            solo.vote(ballot);
+            return;
+          }
           refused.add(step);
-          return { commit: false, checkpoint: false, reason: "once each, for the test" };
+          due.push({ kind: "verdict", commit: false, checkpoint: false, reason: "once each, for the test" });
         },
       };
     };
@@ -241,9 +247,9 @@ it("vouches for the weights that a step began with, also where it moved them and
           if (fails && ++sums === 2) throw new Error("a peer is gone");
           solo.startSum(values);
         },
-        vote(ballot, meanwhile) {
+        vote(ballot) {
           seen.push(ballot.checksum);
-          return solo.vote(ballot, meanwhile);
+          solo.vote(ballot);
         },
       };
     });

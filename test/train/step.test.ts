@@ -13,7 +13,7 @@ import type { Link } from "../../src/train/link.js";
 import { chunksOfParts } from "../../src/train/micro-batch.js";
 import { createSoloLink } from "../../src/train/solo-link.js";
 import { TrainingState } from "../../src/train/state.js";
-import { computeStep } from "../../src/train/step.js";
+import { beginStep, finishStep } from "../../src/train/step.js";
 import type { Range } from "../../src/util/range.js";
 import { relativeDistance } from "../kit/close.js";
 import { testedEngines } from "../kit/engines.js";
@@ -49,7 +49,7 @@ function share(
   const size = 8 * 8 * 3;
   const { inner, sampling, update } = state.bound(0.5);
   const watch = options.watch ?? ((model: BoundModel) => model);
-  computeStep({
+  const begun = beginStep({
     step: 4,
     progress: 0.5,
     config: { ...config, memory: { microBatch: options.microBatch } },
@@ -74,6 +74,7 @@ function share(
     clock: createPhaseClock(() => undefined),
     sumOverWorkers,
   });
+  finishStep(begun);
   const figures = gradient.finish();
   state.dispose();
   return { gradient: gradient.values.slice(), figures };

@@ -57,7 +57,7 @@ const toWorker: ToWorker[] = [
   { kind: "release", generation: 2, step: 8 },
   { kind: "ringPeers", generation: 1, endpoints: ["tcp://a:1", "tcp://b:2"] },
   { kind: "proceed", generation: 1, step: 8 },
-  { kind: "verdict", generation: 1, step: 8, commit: true, reason: "all 2 voted for it", checkpoint: false },
+  { kind: "verdict", generation: 1, step: 8, commit: true, reason: "all 2 voted for it", checkpoint: false, proceed: true },
   { kind: "stop", outcome: "finished", reason: "all steps are done", code: "TERMINATED" },
 ];
 

@@ -18,17 +18,18 @@ const fresh = (generation: number): Turn => ({
 
 /** The link thread's answers, in order. */
 function answering(...replies: FromLink[]): BlockingEnd<ToLink, FromLink> {
-  const end = { post: () => {}, close: () => {}, request: () => replies.shift() as FromLink, receive: () => replies.shift() as FromLink };
+  const end = { post: () => {}, close: () => {}, request: () => replies.shift() as FromLink };
   return end as unknown as BlockingEnd<ToLink, FromLink>;
 }
 
-const verdict = (commit: boolean): FromLink => ({ kind: "verdict", verdict: { commit, checkpoint: false, reason: "" } });
+const verdict = (commit: boolean): FromLink => ({ kind: "turns", turns: [{ kind: "verdict", commit, checkpoint: false, reason: "" }] });
 
 test("a fresh generation after a commit ends this training and begins the next", () => {
-  const end = answering({ kind: "turn", turn: fresh(1) }, verdict(true), { kind: "turn", turn: fresh(2) });
+  const end = answering({ kind: "turns", turns: [fresh(1)] }, verdict(true), { kind: "turns", turns: [fresh(2)] });
   const first = createThreadLink(end, { pulse });
   expect(first.next()).toEqual(fresh(1));
   first.vote(ballot);
+  expect(first.next()).toMatchObject({ kind: "verdict", commit: true });
   expect(first.next()).toMatchObject({ kind: "stop", reason: "training begins anew" });
   const second = createThreadLink(end, { pulse, first: first.newBeginning() });
   expect(second.next()).toEqual(fresh(2));
@@ -36,9 +37,12 @@ test("a fresh generation after a commit ends this training and begins the next",
 });
 
 test("a fresh generation before any commit goes on in the same training", () => {
-  const link = createThreadLink(answering({ kind: "turn", turn: fresh(1) }, verdict(false), { kind: "turn", turn: fresh(2) }), { pulse });
+  const link = createThreadLink(answering({ kind: "turns", turns: [fresh(1)] }, verdict(false), { kind: "turns", turns: [fresh(2)] }), {
+    pulse,
+  });
   link.next();
   link.vote(ballot);
+  link.next();
   expect(link.next()).toEqual(fresh(2));
   expect(link.newBeginning()).toBeNull();
 });

@@ -20,15 +20,16 @@ const generation: Turn = {
   chains: [],
 };
 const stepOf = (step: number): Turn => ({
-  ...{ kind: "step", step, epoch: 0, batchSize: 2, positions: { from: 0, to: 1 }, dataWaitMs: 0 },
+  ...{ kind: "step", step, epoch: 0, batchSize: 2, positions: { from: 0, to: 1 }, dataWaitMs: 0, following: null },
   ...{ ids: new Uint32Array(1), labels: new Int32Array(1), images: new Uint8Array(1) },
 });
+const verdict: Turn = { kind: "verdict", commit: true, checkpoint: false, reason: "all agree" };
 const ballot = { ok: true, fault: "none", reason: "", checksum: 0n, metrics: {}, phasesMs: {} } as const;
 
-/** Two steps as the loop does them; the second one's sums are interrupted. Time goes on by a millisecond a look. */
+/** Two steps as the loop does them, the second one begun ahead; its sums are interrupted. Time goes on by a millisecond a look. */
 function traced(path: string): void {
   let clock = 1_700_000_000_000;
-  const turns: Turn[] = [generation, stepOf(5), stepOf(6), { kind: "stop", outcome: "finished", reason: "" }];
+  const turns: Turn[] = [generation, stepOf(5), verdict, stepOf(6), verdict, { kind: "stop", outcome: "finished", reason: "" }];
   let finishes = 0;
   const inner: Link = {
     next: () => turns.shift() as Turn,
@@ -38,19 +39,21 @@ function traced(path: string): void {
     finishSums: () => {
       if (++finishes === 4) throw new CollectiveInterrupted("rank 0 is gone");
     },
-    vote: (_, meanwhile) => {
-      meanwhile?.();
-      return { commit: true, checkpoint: false, reason: "all agree" };
-    },
+    vote: () => {},
     save: () => {},
     offer: () => {},
     phase: () => {},
   };
   const file = new TraceFile(path, { name: "worker local-1", pid: 77 });
   const link = traceLink(inner, file, () => clock++);
+  const begin = (): void => {
+    for (const phase of ["data", "attack"] as const) link.phase(phase);
+  };
+  let isAhead = false;
   for (let turn = link.next(); turn.kind !== "stop"; turn = link.next()) {
-    if (turn.kind === "generation") continue;
-    for (const phase of ["data", "attack", "gradient"] as const) link.phase(phase);
+    if (turn.kind !== "step") continue;
+    if (!isAhead) begin();
+    link.phase("gradient");
     link.startSum(new Float32Array(16));
     link.finishSums();
     link.startSum(new Float32Array(1000));
@@ -62,11 +65,11 @@ function traced(path: string): void {
       expect(error).toBeInstanceOf(CollectiveInterrupted);
     }
     link.phase("vote");
-    link.vote(ballot, () => {
-      link.phase("update");
-      link.phase("vote");
-    });
+    link.vote(ballot);
     link.phase("update");
+    isAhead = turn.step === 5;
+    if (isAhead) begin();
+    link.phase("vote");
   }
   file.close();
 }
@@ -96,14 +99,17 @@ describe("a worker's trace", () => {
     expectNested(events);
     const named = (name: string) => events.filter((event) => event.name === name);
     expect(named("process_name")[0]?.args).toEqual({ name: "worker local-1" });
-    for (const step of [5, 6]) {
+    for (const [step, waits] of [
+      [5, []],
+      [6, ["vote", "wait"]], // for the verdict on step 5, then for its own turn
+    ] as const) {
       const [span] = named(`step ${step}`);
       expect(span).toMatchObject({ ph: "X", pid: 77, args: { step, rank: 1, worldSize: 2, generation: 3 } });
       const inside = events.filter(
         ({ tid, ts = 0, dur = 0 }) => tid === span?.tid && ts >= (span.ts ?? 0) && ts + dur <= (span.ts ?? 0) + (span.dur ?? 0),
       );
       expect(inside.map(({ name }) => name).filter((name) => !name.startsWith("step"))).toEqual([
-        ...["data", "attack", "gradient", "reduce", "vote", "update", "vote", "update"],
+        ...["data", "attack", ...waits, "gradient", "reduce", "vote", "update"],
       ]);
     }
     expect(named("1 sum")).toHaveLength(2);

@@ -62,10 +62,17 @@ interface TrainerOptions {
   readonly reconnectMs?: number;
   /** Before its ballot of each step. */
   readonly onStep?: (step: number, link: WorkerLink) => void | Promise<void>;
+  readonly onAhead?: (step: number) => void;
 }
 
 /** Each sample adds to a place of the parameters that its id names. */
-function trainOver({ coordinator, name, onStep, reconnectMs = 0 }: TrainerOptions): Promise<{ parameters: Float32Array; outcome: string }> {
+function trainOver({
+  coordinator,
+  name,
+  onStep,
+  onAhead,
+  reconnectMs = 0,
+}: TrainerOptions): Promise<{ parameters: Float32Array; outcome: string }> {
   return trainOverLink({
     address: () => coordinator().address,
     workerId: name,
@@ -84,6 +91,7 @@ function trainOver({ coordinator, name, onStep, reconnectMs = 0 }: TrainerOption
     reconnectMs,
     log,
     ...(onStep && { onStep }),
+    ...(onAhead && { onAhead }),
   });
 }
 
@@ -206,6 +214,54 @@ describe("training over the wire", () => {
       reason: expect.stringMatching(/^worker a, step 2: out of memory; no worker is left/),
     });
     await last;
+  });
+
+  /** Two trainings; b comes to its vote on step 3 once a has been given step 4 to begin. */
+  const oneAhead = (coordinator: Coordinator, vote: (link: WorkerLink) => void) => {
+    let hasBegun = (): void => {};
+    const begun = new Promise<void>((resolve) => {
+      hasBegun = resolve;
+    });
+    const steps: number[] = [];
+    const a = trainOver({
+      coordinator: () => coordinator,
+      name: "a",
+      onStep: (step) => void steps.push(step),
+      onAhead: (step) => step === 4 && hasBegun(),
+    });
+    const b = trainOver({
+      coordinator: () => coordinator,
+      name: "b",
+      async onStep(step, link) {
+        if (step !== 3) return;
+        await begun;
+        vote(link);
+      },
+    });
+    return { a, b, steps };
+  };
+
+  test("a worker begins the next step while another has yet to vote on this one", async () => {
+    const coordinator = await coordinate(2);
+    const { a, b, steps } = oneAhead(coordinator, () => {});
+    expect(await coordinator.finished).toMatchObject({ kind: "finished" });
+    expect((await a).parameters).toEqual((await b).parameters);
+    expect(steps).toEqual(Array.from({ length: 12 }, (_, step) => step));
+  });
+
+  test("what was begun is void when that vote never comes: the step comes again, and counts once", async () => {
+    const whole = await coordinate(1);
+    const reference = await trainOver({ coordinator: () => whole, name: "a" });
+    await whole.finished;
+    await rm(join(runFolder, "journal.jsonl"));
+
+    const coordinator = await coordinate(2);
+    const { a, b, steps } = oneAhead(coordinator, (link) => void link.fail("it broke before it could vote"));
+    expect(await coordinator.finished).toMatchObject({ kind: "finished" });
+    expect((await b).outcome).toBe("failed");
+    expect((await a).parameters).toEqual(reference.parameters);
+    expect(steps).toEqual([0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    expect(auditJournal((await readJournal(runFolder)).lines).faults).toEqual([]);
   });
 
   test("a coordinator that is replaced, on another port, finds its workers again: no step is taken back", async () => {

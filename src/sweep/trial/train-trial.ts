@@ -87,9 +87,9 @@ export async function trainTrial(trial: TrialTraining): Promise<TrainedTrial> {
   });
   const watched: Link = {
     ...link,
-    vote(ballot, meanwhile) {
+    vote(ballot) {
       if (ballot.fault === "non-finite") how = "diverged";
-      return link.vote(ballot, meanwhile);
+      link.vote(ballot);
     },
   };
   let stop: ReturnType<typeof train>;

@@ -55,13 +55,12 @@ export function trainGuarded({ config, solo, ...options }: GuardedOptions): Guar
       ...inner,
       next: () => (judgement.kind === "ok" ? inner.next() : { kind: "stop", outcome: "asked", reason: "the guard goes back" }),
       vote(ballot) {
-        const verdict = inner.vote(ballot);
-        if (!guarded || (!ballot.ok && ballot.fault !== "non-finite")) return verdict;
+        inner.vote(ballot);
+        if (!guarded || (!ballot.ok && ballot.fault !== "non-finite")) return;
         const fault = ballot.ok ? {} : { fault: ballot.reason };
         history = [...history, { step, figures: ballot.ok ? ballot.metrics : {}, ...fault }].slice(-historyLength(guard, sampler.every));
         step++;
         judgement = judge(history, guard, { alarms, adjustment });
-        return verdict;
       },
     };
     const stop = train({ ...options, config: adjustConfig(config, adjustment), link, salt: adjustment.salt });
