@@ -30,7 +30,7 @@ const log = pino({ enabled: false });
 function trainOver(
   coordinator: Coordinator,
   name: string,
-  onStep: (step: number) => void = () => {},
+  onStep: (step: number) => void | Promise<void> = () => {},
 ): Promise<{ parameters: Float32Array; outcome: string }> {
   const imageBytes = toyShape.height * toyShape.width * toyShape.channels;
   return trainOverLink({
@@ -181,7 +181,12 @@ describe("a training whose checkpoints are in a bucket", () => {
     server.fault = ({ method, key }) =>
       method === "PUT" && key.includes("step-000008") ? { kind: "error", status: 503, code: "SlowDown" } : undefined;
     const { coordinator, runFolder } = await lead(config, 2);
-    await Promise.all(["a", "b"].map((name) => trainOver(coordinator, name)));
+    const told = new Promise<void>((resolve) => {
+      coordinator.events.on("event", (event) => event.kind === "notice" && event.message.includes("no checkpoint of step 8") && resolve());
+    });
+    // Steps take less time than the store's attempts: the next checkpoint waits until this one is given up.
+    const onStep = (step: number): Promise<void> | void => (step === 10 ? told : undefined);
+    await Promise.all(["a", "b"].map((name) => trainOver(coordinator, name, onStep)));
     expect(await coordinator.finished).toMatchObject({ kind: "finished", checkpointStep: NUM_STEPS });
     const { lines } = await readJournal(runFolder);
     const failed = lines.filter((line) => line.event === "checkpointFailed");
