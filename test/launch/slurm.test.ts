@@ -240,7 +240,7 @@ describe("a task", () => {
     expect(run.begun()[0]).toBe("--id worker-3 --engine torch --device cuda:1");
   });
 
-  const heeding = `trap 'echo left in order; exit 143' TERM; echo ready; while :; do read -rt 60 <> <(:); done`;
+  const heeding = `sleep 300 >/dev/null 2>&1 & trap 'kill $! 2>/dev/null; echo left in order; exit 143' TERM; echo ready; wait`;
 
   it.each([
     ["the task alone", 1],

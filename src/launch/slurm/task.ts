@@ -23,6 +23,7 @@ export const ENDED_FUNCTION = `ended() {
   while [ -n "$terminated" ] && [ "$code" -gt 128 ]; do
     wait "$1"
     again=$?
+    [ "$again" -lt 0 ] && break # it ended just as the signal came, and bash 5.2 has lost its status: told to end is what is known
     [ "$again" -eq 127 ] && break
     [ "$again" -eq "$code" ] && ! kill -0 "$1" 2>/dev/null && break
     code=$again
