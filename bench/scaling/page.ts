@@ -67,7 +67,7 @@ function summary({ measured, fitted, network }: ScalingResult): Html {
   const worst = held.reduce<Prediction | undefined>((a, b) => (a && Math.abs(a.error) > Math.abs(b.error) ? a : b), undefined);
   return html`<p class="lead">${network.name} has ${(network.numParameters / 1e6).toFixed(2)} million parameters. Circles and plain tables on this page were measured; lines and dashed frames are what a model, fitted on those measurements, says of machines that were not there.</p>
 <div class="tiles">
-${weak ? tile(percent(weak.efficiency.ofIdeal), `weak scaling to ${weak.point.workers} workers, of what ${weak.point.workers} independent processes reach on this machine`) : NOTHING}
+${weak ? tile(percent(weak.efficiency.ofIdeal), `weak scaling to ${weak.point.workers} workers, of what ${weak.point.workers} independent processes reach on this machine (in step: ${percent(weak.efficiency.inStep)} at most)`) : NOTHING}
 ${strong ? tile(percent(strong.efficiency.ofIdeal), `strong scaling to ${strong.point.workers} workers, of the same ideal`) : NOTHING}
 ${worst ? tile(signedPercent(worst.error), `error of the model on the held-out points, at most`) : NOTHING}
 </div>`;
@@ -107,11 +107,12 @@ ${chart ? html`<figure>${chart}<figcaption>Against one worker without the commun
 ${PARTS.map(([part, label]) => html`<tr><th scope="row">${label}</th>${rows.map(({ point }) => html`<td>${ms(point.run.breakdown[part])}</td>`)}</tr>\n`)}
 </tbody></table></div><figcaption>Means of all workers, in the order in which a step goes.</figcaption></figure>
 </div>
-<div class="scroll"><table class="figures"><thead><tr><th scope="col">Workers</th><th scope="col">batch</th><th scope="col">step, ms</th><th scope="col">p50</th><th scope="col">p95</th><th scope="col">p99</th><th scope="col">alone, no link</th><th scope="col">independent</th><th scope="col">of T(1) with link</th><th scope="col">of T(1) without</th><th scope="col">ideal</th><th scope="col">of ideal</th></tr></thead><tbody>
+<div class="scroll"><table class="figures"><thead><tr><th scope="col">Workers</th><th scope="col">batch</th><th scope="col">step, ms</th><th scope="col">p50</th><th scope="col">p95</th><th scope="col">p99</th><th scope="col">alone, no link</th><th scope="col">independent</th><th scope="col">of T(1) with link</th><th scope="col">of T(1) without</th><th scope="col">ideal</th><th scope="col">of ideal</th><th scope="col">at most, in step</th></tr></thead><tbody>
 ${rows.map(
   ({ point: { workers, batchSize, run, solo, independent }, efficiency }) =>
-    html`<tr><th scope="row">${workers}</th><td>${batchSize}</td>${[run.stepMs.typical, run.stepMs.p50, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map((value) => html`<td>${ms(value)}</td>`)}${[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal].map((value) => html`<td>${percent(value)}</td>`)}</tr>\n`,
-)}</tbody></table></div>`;
+    html`<tr><th scope="row">${workers}</th><td>${batchSize}</td>${[run.stepMs.typical, run.stepMs.p50, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map((value) => html`<td>${ms(value)}</td>`)}${[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal, efficiency.inStep].map((value) => html`<td>${percent(value)}</td>`)}</tr>\n`,
+)}</tbody></table></div>
+<p>The last column is what no training can pass whose workers wait for each other in each step: the independent processes' own times vary, and the slowest of them takes longer than the mean.</p>`;
 }
 
 function sumsTable({ measured }: ScalingResult): Html {

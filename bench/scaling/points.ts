@@ -4,7 +4,7 @@
  * An experiment may do more in some steps than in others (chains advance every k-th step), so that times of single steps have several
  * peaks. "The" time of a step is therefore the median over stretches of k steps of their mean.
  */
-import { meanOf, quantileOf } from "./stragglers.js";
+import { expectedMaximum, meanOf, quantileOf } from "./stragglers.js";
 import type { TimedRun } from "./trainings.js";
 
 /** A step's parts, in their order; mean milliseconds of a worker. */
@@ -107,6 +107,11 @@ export interface Efficiency {
   readonly ideal: number;
   /** `withoutStack` over `ideal`: what distribution costs, the machine's own limits aside. */
   readonly ofIdeal: number;
+  /**
+   * What `ofIdeal` can be at most for a training whose workers wait for each other in each step: the independent processes' own times vary
+   * from step to step, and the slowest of n takes longer than the mean even where nothing has to be sent.
+   */
+  readonly inStep: number;
 }
 
 /**
@@ -118,5 +123,7 @@ export function efficiencyOf(point: ScalingPoint, first: ScalingPoint): Efficien
   const alone = first.solo.stepMs.typical;
   const withoutStack = (share * alone) / point.run.stepMs.typical;
   const ideal = (share * alone) / point.independent.stepMs.typical;
-  return { withStack: (share * first.run.stepMs.typical) / point.run.stepMs.typical, withoutStack, ideal, ofIdeal: withoutStack / ideal };
+  const withStack = (share * first.run.stepMs.typical) / point.run.stepMs.typical;
+  const inStep = 1 / expectedMaximum(point.independent.jitter, point.workers);
+  return { withStack, withoutStack, ideal, ofIdeal: withoutStack / ideal, inStep };
 }

@@ -65,6 +65,7 @@ function modeTable({ measured }: ScalingResult, mode: "weak" | "strong"): string
     "of T(1) without link",
     "ideal",
     "of ideal",
+    "at most, in step",
   ];
   const times = textTable([
     [`${mode} scaling: ${head[0]}`, ...head.slice(1)],
@@ -72,7 +73,7 @@ function modeTable({ measured }: ScalingResult, mode: "weak" | "strong"): string
       String(workers),
       String(batchSize),
       ...[run.stepMs.typical, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map(ms),
-      ...[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal].map(percent),
+      ...[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal, efficiency.inStep].map(percent),
     ]),
   ]);
   const breakdown = textTable([

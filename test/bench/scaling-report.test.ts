@@ -111,7 +111,7 @@ describe("figures of timed runs", () => {
   });
 
   it("give efficiencies by their definitions", () => {
-    const at = (typical: number) => ({ stepMs: { typical } }) as ScalingPoint["run"];
+    const at = (typical: number) => ({ stepMs: { typical }, jitter: [0.9, 1.1] }) as unknown as ScalingPoint["run"];
     const point = (mode: "weak" | "strong", workers: number, run: number, solo: number, independent: number): ScalingPoint => ({
       ...{ mode, workers, batchSize: 64, samplesPerWorker: 64, run: at(run), solo: at(solo), independent: at(independent) },
     });
@@ -121,6 +121,8 @@ describe("figures of timed runs", () => {
     expect(weak.withoutStack).toBeCloseTo(100 / 125, 12);
     expect(weak.ideal).toBeCloseTo(100 / 120, 12);
     expect(weak.ofIdeal).toBeCloseTo(120 / 125, 12);
+    // The slower of two takes 1.1 in three cases of four, and 0.9 in one.
+    expect(weak.inStep).toBeCloseTo(1 / (0.75 * 1.1 + 0.25 * 0.9), 12);
     // Half the batch each: 52 ms where 50 would be perfect.
     const strong = efficiencyOf(point("strong", 2, 55, 50, 52), point("strong", 1, 105, 100, 100));
     expect(strong.withoutStack).toBeCloseTo(100 / (2 * 55), 12);
