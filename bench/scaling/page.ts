@@ -77,7 +77,7 @@ ${worst ? tile(signedPercent(worst.error), `error of the model on the held-out p
 
 function measuredSection(result: ScalingResult): Html {
   return html`<section><h2>Scaling on this machine ${MEASURED}</h2>
-<p>Efficiency is T(1)/T(n) where each worker keeps its slice (weak), and T(1)/(n T(n)) where all share one batch (strong). T(1) is one worker, with the whole communication stack and without it. Workers of one machine share its caches and its memory; so the ideal is what n independent processes of the same size reach beside each other, and the last column is the one that tells what distributing costs.</p>
+<p>Efficiency is T(1)/T(n) where each worker keeps its slice (weak), and T(1)/(n T(n)) where all share one batch (strong). T(1) is one worker, with the whole communication stack and without it. Workers of one machine share its caches and its memory; so the ideal is what n independent processes of the same size reach beside each other, and “of ideal” is the column that tells what distributing costs.</p>
 ${(["weak", "strong"] as const).map((mode) => modeFigures(result, mode))}
 ${sumsTable(result)}
 ${result.measured.recovery ? html`<h3>A failure</h3><p>${recoveryText(result)}</p>` : NOTHING}</section>`;
@@ -140,9 +140,9 @@ ${measured.control.map(
 // ---- the model ----
 
 function modelSection({ fitted }: ScalingResult): Html {
-  const { compute, host, vote, overlapShare } = fitted.model;
+  const { compute, host, vote, overlapShare, aheadShare } = fitted.model;
   return html`<section><h2>How well the model predicts</h2>
-<p>Fitted by least squares: own work ${ms(compute.fixedMs)} ms and ${ms(compute.perSampleMs)} ms a sample; sums in shared memory ${host.latencyUs.toFixed(0)} us a barrier and ${host.perValueNs.toFixed(2)} ns a value; a vote ${ms(vote.fixedMs)} ms, ${ms(1000 * vote.perWorkerMs)} us a worker and ${ms(1000 * vote.perSampleMs)} us a sample. Sums can hide behind ${percent(overlapShare)} of a worker's own time. No figure of a training with the most workers entered the fit: those rows are held out, and their error is the honest one. What independent processes take beside each other is measured for every row.</p>
+<p>Fitted by least squares: own work ${ms(compute.fixedMs)} ms and ${ms(compute.perSampleMs)} ms a sample; sums in shared memory ${host.latencyUs.toFixed(0)} us a barrier and ${host.perValueNs.toFixed(2)} ns a value; a vote ${ms(vote.fixedMs)} ms, ${ms(1000 * vote.perWorkerMs)} us a worker and ${ms(1000 * vote.perSampleMs)} us a sample. Sums can hide behind ${percent(overlapShare)} of a worker's own time, votes behind ${percent(aheadShare)}. No figure of a training with the most workers entered the fit: those rows are held out, and their error is the honest one. What independent processes take beside each other is measured for every row.</p>
 <div class="scroll"><table class="figures"><thead><tr><th scope="col">Point</th><th scope="col">measured, ms</th><th scope="col">predicted, ms</th><th scope="col">error</th><th scope="col"></th></tr></thead><tbody>
 ${fitted.predictions.map(
   ({ point, heldOut, measuredMs, predictedMs, error }) =>
@@ -208,7 +208,7 @@ function networkFigures(result: ScalingResult, network: Network): Html {
 ${efficiency ? html`<figure>${efficiency}<figcaption>Own work over the whole step. Lines are the model's.${own.length > 0 ? " Circles were measured, in one machine's memory." : ""}</figcaption></figure>` : NOTHING}
 ${goodputs ? html`<figure>${goodputs}<figcaption>At ${simulateOn} Gb/s; all lines are the model's. Elastic is what isoerg does: in closed form with a lost worker replaced at once, simulated with the others doing its part until it is back. Checkpoints alone: all start again from the last one, made at Daly's interval.</figcaption></figure>` : NOTHING}
 </div>
-<div class="scroll extrapolated"><table class="figures"><thead><tr><th scope="col">Workers, ${simulateOn} Gb/s: ms of a step</th><th scope="col">own work</th><th scope="col">slowest: +</th><th scope="col">sum left</th><th scope="col">vote</th><th scope="col">data wait</th><th scope="col">step</th><th scope="col">simulated</th><th scope="col">normal tail</th><th scope="col">whole sum</th><th scope="col">by</th></tr></thead><tbody>
+<div class="scroll extrapolated"><table class="figures"><thead><tr><th scope="col">Workers, ${simulateOn} Gb/s: ms of a step</th><th scope="col">own work</th><th scope="col">slowest: +</th><th scope="col">sum left</th><th scope="col">vote left</th><th scope="col">data wait</th><th scope="col">step</th><th scope="col">simulated</th><th scope="col">normal tail</th><th scope="col">whole sum</th><th scope="col">by</th></tr></thead><tbody>
 ${simulated.map(
   ({ workers, step, tailRisk, simulated: sim }) =>
     html`<tr><th scope="row">${workers.toLocaleString("en-US")}</th>${[step.computeMs, step.stragglerMs, step.exposedMs, step.voteMs, step.waitMs, step.totalMs].map((value) => html`<td>${ms(value)}</td>`)}<td>${sim ? ms(sim.stepMs) : ""}</td><td>${signedPercent(tailRisk)}</td><td>${ms(step.sumMs)}</td><td>${step.algorithm ?? "memory"}</td></tr>\n`,

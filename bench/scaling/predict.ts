@@ -78,11 +78,13 @@ export function fitModel({ points, solo, sums, control }: Omit<Measured, "copyGi
   const compute = fitCompute(solo.map(({ samples, figures }) => ({ samples, ms: figures.stepMs.typical })));
   const one = solo.at(-1)?.figures;
   const whole = one ? one.stepMs.mean : 1;
+  const aheadMs = one ? one.breakdown.optimizer + one.breakdown.augment + one.breakdown.attack + one.breakdown.sampling : 0;
   const timings = sums.filter(({ workers }) => workers !== largest || sums.every((other) => other.workers === largest));
   const model: StepModel = {
     numParameters: network.numParameters,
     compute,
     overlapShare: one ? Math.min(1, (BACKWARD_SHARE * one.breakdown.gradient) / whole) : 0,
+    aheadShare: Math.min(1, aheadMs / whole),
     jitter: thinned(seen.flatMap(({ run }) => run.jitter)),
     host: fitHost(timings.map(({ workers, numValues, p50Ms }) => ({ workers, numValues, ms: p50Ms }))),
     vote: fitVote(control.map(({ workers, batchSize, commitMs }) => ({ workers, batchSize, ms: commitMs.p50 }))),

@@ -7,7 +7,7 @@
  */
 import { draws } from "../../src/engine/random/philox.js";
 import { type Reliability, unitOf } from "./goodput.js";
-import { bucketsOf, type Cluster, ownMs, type StepModel, sumTime, voteTime } from "./step-time.js";
+import { bucketsOf, type Cluster, exposedVote, ownMs, type StepModel, sumTime } from "./step-time.js";
 
 export interface SimulationOptions {
   readonly model: StepModel;
@@ -119,7 +119,7 @@ function partsByWorkers(model: StepModel, cluster: Cluster, batchSize: number): 
       computeMs: ownMs(model.compute, batchSize / workers),
       sumMs: sumTime(model, { ...cluster, workers }).sumMs,
       buckets: bucketsOf(model.numParameters),
-      voteMs: voteTime(model.vote, workers, batchSize),
+      voteMs: exposedVote(model, workers, batchSize),
       feedMs: feed === "workers" ? 0 : (batchSize * model.sampleBytes * 8) / (link.gigabitsPerSecond * link.utilisation * 1e6),
     };
     known.set(workers, parts);

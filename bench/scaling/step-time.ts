@@ -1,11 +1,12 @@
 /**
  * How long a training step of n workers takes, part by part: a pure model of what isoerg does.
  *
- *     step = slowest worker's own work + what of the sum its backward pass doesn't hide + vote, or the feeding of samples if longer
+ *     step = slowest worker's own work + what of the sum its backward pass doesn't hide + what of the vote the beginning of the next
+ *            step doesn't hide, or the feeding of samples if longer
  *
  * Own work is a fixed part (update, launches) and one a sample. The sum of the gradient is that of src/collective: in shared memory
  * within a host, then the fastest algorithm between hosts, by the same cost model that the trainer chooses by. It goes in buckets of
- * 1 MiB that start while the backward pass goes on. The vote passes through one coordinator, whose work grows with workers and
+ * 1 MiB that start while the backward pass goes on. The vote, during which workers begin the next step, passes through one coordinator, whose work grows with workers and
  * samples. Milliseconds throughout; every constant is a measurement (fit.ts) or an assumption that the report names.
  */
 import { type Algorithm, type CostConstants, fastest, predictMs } from "../../src/collective/cost-model.js";
@@ -17,6 +18,8 @@ export interface StepModel {
   readonly compute: Compute;
   /** Of a worker's own time: how long gradients come out while the backward pass goes on. */
   readonly overlapShare: number;
+  /** And what of it is done while votes are under way: the update, and of the next step the attacks and chains. */
+  readonly aheadShare: number;
   /** A worker's own time over its mean, step by step: sorted, of mean 1. */
   readonly jitter: readonly number[];
   /** Of sums in a host's shared memory. */
@@ -63,6 +66,7 @@ export interface StepTime {
   readonly stragglerMs: number;
   /** Of the sum, what the step waits for. */
   readonly exposedMs: number;
+  /** Of the vote, what the step waits for. */
   readonly voteMs: number;
   /** Where feeding is slower than all the rest: the difference. */
   readonly waitMs: number;
@@ -85,7 +89,7 @@ export function stepTime(model: StepModel, cluster: Cluster, samples: number): S
   const { sumMs, algorithm } = sumTime(model, cluster);
   const exposedMs = exposed(sumMs, bucketsOf(model.numParameters), model.overlapShare * computeMs);
   const batch = workers * samples;
-  const voteMs = voteTime(model.vote, workers, batch);
+  const voteMs = exposedVote(model, workers, batch);
   const worked = slowest + exposedMs + voteMs;
   const waitMs = Math.max(0, feedMs(model, cluster, batch) - worked);
   return { computeMs, stragglerMs: slowest - computeMs, exposedMs, voteMs, waitMs, totalMs: worked + waitMs, sumMs, algorithm };
@@ -97,6 +101,11 @@ export function ownMs({ fixedMs, perSampleMs }: Compute, samples: number): numbe
 
 export function voteTime({ fixedMs, perWorkerMs, perSampleMs }: Vote, workers: number, batch: number): number {
   return fixedMs + perWorkerMs * workers + perSampleMs * batch;
+}
+
+/** What is left of the vote when a worker of mean speed has come as far as it can without the verdict. */
+export function exposedVote({ vote, compute, aheadShare }: StepModel, workers: number, batch: number): number {
+  return Math.max(0, voteTime(vote, workers, batch) - aheadShare * ownMs(compute, batch / workers));
 }
 
 /** The whole gradient summed with nothing beside it. */

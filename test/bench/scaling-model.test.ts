@@ -13,6 +13,7 @@ const model: StepModel = {
   numParameters: 3 * 2 ** 20,
   compute: { fixedMs: 20, perSampleMs: 3 },
   overlapShare: 0.2,
+  aheadShare: 0,
   jitter: [1],
   host: { latencyUs: 30, perValueNs: 0.5, perSumNs: 0 },
   vote: { fixedMs: 1, perWorkerMs: 0.02, perSampleMs: 0.0002 },
@@ -77,6 +78,17 @@ describe("the time of a step", () => {
         },
       ),
     );
+  });
+
+  it("hides the vote behind what a worker can do without the verdict", () => {
+    const ahead = { ...model, aheadShare: 0.5 };
+    expect(stepTime(ahead, { ...cluster, workers: 1 }, 64)).toMatchObject({ voteMs: 0, totalMs: 212 });
+    const slow = { ...ahead, vote: { fixedMs: 1, perWorkerMs: 1, perSampleMs: 0 } };
+    const large = { ...cluster, workers: 256 };
+    const { voteMs, totalMs } = stepTime(slow, large, 64);
+    expect(voteMs).toBeCloseTo(1 + 256 - 106, 9);
+    const { stepMs } = simulate({ model: slow, cluster: large, batchSize: 64 * 256, steps: 2, seed: 1n });
+    for (const each of stepMs) expect(each).toBeCloseTo(totalMs, 6);
   });
 
   it("comes to the own time as the link, the vote and the spread vanish", () => {

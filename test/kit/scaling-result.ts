@@ -11,6 +11,7 @@ export const planted: StepModel = {
   numParameters: network.numParameters,
   compute: { fixedMs: 12, perSampleMs: 4 },
   overlapShare: 0.2,
+  aheadShare: 0.7,
   jitter: [0.95, 1, 1.05],
   host: { latencyUs: 40, perValueNs: 1.5, perSumNs: 0 },
   vote: { fixedMs: 2, perWorkerMs: 0.05, perSampleMs: 0.001 },
