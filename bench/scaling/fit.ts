@@ -36,14 +36,25 @@ export function fitNonNegative(rows: readonly (readonly number[])[], targets: re
   return best.weights.map((weight, i) => weight / (sizes[i] as number));
 }
 
-/** @param points own time of workers with so many samples, at two sizes at least; with one size all counts as a sample's */
+/**
+ * @param points own time of workers with so many samples, at two sizes at least. With one size, or where so few steps were timed that a larger
+ * slice seems to take no longer, all counts as a sample's: a worker that computes samples for nothing predicts nothing.
+ */
 export function fitCompute(points: readonly { readonly samples: number; readonly ms: number }[]): Compute {
+  const targets = points.map(({ ms }) => ms);
   const isOneSize = new Set(points.map(({ samples }) => samples)).size < 2;
-  const [perSampleMs = 0, fixedMs = 0] = fitNonNegative(
-    points.map(({ samples }) => (isOneSize ? [samples] : [samples, 1])),
-    points.map(({ ms }) => ms),
+  const [perSampleMs = 0, fixedMs = 0] = isOneSize
+    ? []
+    : fitNonNegative(
+        points.map(({ samples }) => [samples, 1]),
+        targets,
+      );
+  if (perSampleMs > 0) return { fixedMs, perSampleMs };
+  const [all = 0] = fitNonNegative(
+    points.map(({ samples }) => [samples]),
+    targets,
   );
-  return { fixedMs, perSampleMs };
+  return { fixedMs: 0, perSampleMs: all };
 }
 
 export interface HostTiming {

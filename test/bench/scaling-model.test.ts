@@ -287,5 +287,13 @@ describe("the fit", () => {
     expect(offset).toBe(0);
     expect(slope).toBeGreaterThan(1);
     expect(fitCompute([{ samples: 32, ms: 64 }])).toEqual({ fixedMs: 0, perSampleMs: 2 });
+    // Too few steps timed: the larger slice was not slower. No worker computes for nothing.
+    const reversed = fitCompute([
+      { samples: 5, ms: 55 },
+      { samples: 10, ms: 45 },
+    ]);
+    expect(reversed.fixedMs).toBe(0);
+    expect(reversed.perSampleMs).toBeGreaterThan(4);
+    expect(reversed.perSampleMs).toBeLessThan(11);
   });
 });
