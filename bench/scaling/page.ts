@@ -67,7 +67,7 @@ function summary({ measured, fitted, network }: ScalingResult): Html {
   const worst = held.reduce<Prediction | undefined>((a, b) => (a && Math.abs(a.error) > Math.abs(b.error) ? a : b), undefined);
   return html`<p class="lead">${network.name} has ${(network.numParameters / 1e6).toFixed(2)} million parameters. Circles and plain tables on this page were measured; lines and dashed frames are what a model, fitted on those measurements, says of machines that were not there.</p>
 <div class="tiles">
-${weak ? tile(percent(weak.efficiency.ofIdeal), `weak scaling to ${weak.point.workers} workers, of what ${weak.point.workers} independent processes reach on this machine (in step: ${percent(weak.efficiency.inStep)} at most)`) : NOTHING}
+${weak ? tile(percent(weak.efficiency.ofIdeal), `weak scaling to ${weak.point.workers} workers, of what ${weak.point.workers} independent processes reach on this machine (in step: about ${percent(weak.efficiency.inStep)} at most)`) : NOTHING}
 ${strong ? tile(percent(strong.efficiency.ofIdeal), `strong scaling to ${strong.point.workers} workers, of the same ideal`) : NOTHING}
 ${worst ? tile(signedPercent(worst.error), `error of the model on the held-out points, at most`) : NOTHING}
 </div>`;
@@ -112,7 +112,7 @@ ${rows.map(
   ({ point: { workers, batchSize, run, solo, independent }, efficiency }) =>
     html`<tr><th scope="row">${workers}</th><td>${batchSize}</td>${[run.stepMs.typical, run.stepMs.p50, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map((value) => html`<td>${ms(value)}</td>`)}${[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal, efficiency.inStep].map((value) => html`<td>${percent(value)}</td>`)}</tr>\n`,
 )}</tbody></table></div>
-<p>The last column is what no training can pass whose workers wait for each other in each step: the independent processes' own times vary, and the slowest of them takes longer than the mean.</p>`;
+<p>The last column estimates what a training whose workers wait for each other in each step could reach were all else free: the independent processes' own times vary, and the slowest of them takes longer than the mean. It takes the workers' times as independent of each other.</p>`;
 }
 
 function sumsTable({ measured }: ScalingResult): Html {

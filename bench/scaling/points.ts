@@ -108,8 +108,8 @@ export interface Efficiency {
   /** `withoutStack` over `ideal`: what distribution costs, the machine's own limits aside. */
   readonly ofIdeal: number;
   /**
-   * What `ofIdeal` can be at most for a training whose workers wait for each other in each step: the independent processes' own times vary
-   * from step to step, and the slowest of n takes longer than the mean even where nothing has to be sent.
+   * What `ofIdeal` could be for a training whose workers wait for each other in each step, were all else free: the independent processes' own
+   * times vary from step to step, and the slowest of n takes longer than the mean. An estimate: times are taken as independent of each other.
    */
   readonly inStep: number;
 }
