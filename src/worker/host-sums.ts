@@ -8,7 +8,7 @@
 import { BlockingSums } from "../collective/host-member.js";
 import type { HostMemory } from "../collective/host-memory.js";
 import { CollectiveInterrupted, type Turn } from "../train/link.js";
-import type { ArenaRange } from "./messages.js";
+import type { ArenaRange } from "./thread-messages.js";
 
 export class HostSums {
   readonly #memory: HostMemory;

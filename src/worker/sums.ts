@@ -15,7 +15,7 @@ import { bindStreams } from "../collective/stream-links.js";
 import type { NetworkOptions, Summation } from "../collective/summation.js";
 import { bindPeers } from "../collective/zeromq-peers.js";
 import { type BindRingOptions, type BoundRing, bindRing } from "../collective/zeromq-transport.js";
-import type { SumsResult } from "./messages.js";
+import type { SumsResult } from "./thread-messages.js";
 
 export type RingAddress = DataAddress & Pick<BindRingOptions, "curve">;
 

@@ -20,7 +20,7 @@ import { Change } from "./change.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
 import { Activity } from "./doing.js";
 import { Holdings } from "./holdings.js";
-import type { SumsResult } from "./messages.js";
+import type { SumsResult } from "./thread-messages.js";
 import { Offers } from "./offers.js";
 import { Place } from "./place.js";
 import type { Pulse } from "./pulse.js";

@@ -18,7 +18,7 @@ import { callServerStream, networkError } from "../wire/client.js";
 import type { FileBlock } from "../wire/messages.js";
 import { coordination, PROTOCOL_VERSION } from "../wire/proto.js";
 import { Dialer, type Whereabouts } from "./dialer.js";
-import type { Briefing } from "./messages.js";
+import type { Briefing } from "./thread-messages.js";
 import type { SharedVectors } from "./sums.js";
 import { Training } from "./training.js";
 import type { StopTurn } from "./turns.js";
