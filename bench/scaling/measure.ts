@@ -1,16 +1,16 @@
 /**
  * The whole measurement of `isoerg bench scaling`: trainings over numbers of workers, alone and in company, in turn and in rounds, so
- * that all meet the same machine; sums by themselves; the control plane by itself. What is made of it stands in analysis.ts.
+ * that all meet the same machine; sums by themselves; the control plane by itself. What is made of it stands in result.ts.
  */
 import { loadConfig } from "../../src/config/load.js";
 import { IsoergError } from "../../src/util/error.js";
 import { timeRanks } from "../allreduce.js";
 import { type ControlPlanePoint, measureControlPlane, quantiles } from "./control-plane.js";
-import { figuresOf, type RunFigures, type ScalingPoint } from "./points.js";
+import { figuresOf, type RunFigures, ratioOf, type ScalingPoint } from "./points.js";
 import { networkOf } from "./predict.js";
 import { measureRecovery, type RecoveryPoint } from "./recovery.js";
-import type { TimedRun } from "./trainings.js";
-import { type Experiment, numTrainingSamples, type StepSize, scaled, timeSolo, timeTraining } from "./trainings.js";
+import { meanOf } from "./stragglers.js";
+import { type Experiment, numTrainingSamples, type StepSize, scaled, type TimedRun, timeAlone, timeInTurn } from "./trainings.js";
 
 export type Mode = "weak" | "strong";
 
@@ -69,34 +69,48 @@ export async function measureScaling(options: ScalingOptions): Promise<Measured>
     throw new IsoergError("USAGE", `${largest} workers with batches of ${config.data.batchSize} need more than the ${numSamples} samples`, {
       hint: "use fewer workers or a smaller data.batchSize",
     });
-  const tasks = tasksFor(modes, workers, (factor) => scaled(config, factor));
-  const runs = new Map<string, TimedRun[]>();
-  const common = { experiment, steps: options.steps, warmupSteps: options.warmupSteps, numSamples, ...(signal && { signal }) };
+  const at = (factor: number): StepSize => scaled(config, factor);
+  const tasks = tasksFor(modes, workers, at);
+  const period = periodOf(experiment);
+  const common = { experiment, steps: options.steps, warmupSteps: options.warmupSteps, numSamples, period, ...(signal && { signal }) };
+  const alone = new Map<number, TimedRun[]>();
+  const pairs = new Map<string, { run: TimedRun; others: readonly TimedRun[] }[]>();
   for (let round = 0; round < rounds; round++) {
-    for (const { key, what, size, count } of round % 2 === 0 ? tasks : [...tasks].reverse()) {
+    for (const task of round % 2 === 0 ? tasks : [...tasks].reverse()) {
       signal?.throwIfAborted();
-      onTurn(`round ${round + 1} of ${rounds}: ${key}`);
-      const turn = { ...common, size, workers: count };
-      const timed = what === "train" ? [await timeTraining(turn)] : await timeSolo(turn);
-      runs.set(key, [...(runs.get(key) ?? []), ...timed]);
+      onTurn(`round ${round + 1} of ${rounds}: ${describe(task)}`);
+      if (task.kind === "alone") {
+        const run = await timeAlone({ ...common, size: task.size, workers: 1 });
+        alone.set(task.size.batchSize, [...(alone.get(task.size.batchSize) ?? []), run]);
+      } else {
+        const turnMs = turnFor([...alone.values()].flat(), period);
+        const { run, independent: others } = await timeInTurn({ ...common, ...task, turnMs });
+        pairs.set(keyOf(task), [...(pairs.get(keyOf(task)) ?? []), { run, others }]);
+        if (task.workers === 1) alone.set(task.slice.batchSize, [...(alone.get(task.slice.batchSize) ?? []), ...others]);
+      }
     }
   }
-  const period = periodOf(experiment);
-  const known = new Map([...runs].map(([key, timed]) => [key, figuresOf(timed, period)]));
-  const figures = (key: string): RunFigures => known.get(key) as RunFigures;
+  const solo = new Map([...alone].sort(([a], [b]) => a - b).map(([samples, runs]) => [samples, figuresOf(runs, period)]));
   const points = modes.flatMap((mode) =>
     workers.map((count): ScalingPoint => {
-      const size = sizeOf(mode, count, (factor) => scaled(config, factor));
-      const slice = sliceOf(mode, count, (factor) => scaled(config, factor));
+      const task = pairOf(mode, count, at);
+      const measured = pairs.get(keyOf(task)) ?? [];
+      const { batchSize } = task.size;
       return {
-        ...{ mode, workers: count, batchSize: size.batchSize, samplesPerWorker: size.batchSize / count },
-        run: figures(keys.train(count, size)),
-        solo: figures(keys.solo(1, slice)),
-        independent: figures(keys.solo(count, slice)),
+        ...{ mode, workers: count, batchSize, samplesPerWorker: batchSize / count },
+        run: figuresOf(
+          measured.map(({ run }) => run),
+          period,
+        ),
+        solo: solo.get(task.slice.batchSize) as RunFigures,
+        independent: figuresOf(
+          measured.flatMap(({ others }) => others),
+          period,
+        ),
+        inTurn: ratioOf(measured, period),
       };
     }),
   );
-  const alone = new Map(tasks.flatMap(({ what, count, size, key }) => (what === "solo" && count === 1 ? [[size.batchSize, key]] : [])));
   let recovery: RecoveryPoint | null = null;
   if (largest > 1) {
     onTurn(`one of ${largest} workers is killed`);
@@ -134,7 +148,7 @@ export async function measureScaling(options: ScalingOptions): Promise<Measured>
   }
   return {
     points,
-    solo: [...alone].sort(([a], [b]) => a - b).map(([samples, key]) => ({ samples, figures: figures(key) })),
+    solo: [...solo].map(([samples, figures]) => ({ samples, figures })),
     sums,
     copyGigabytesPerSecond: copySpeed(),
     control,
@@ -144,40 +158,51 @@ export async function measureScaling(options: ScalingOptions): Promise<Measured>
 
 // ---- which runs ----
 
-interface Task {
-  readonly key: string;
-  readonly what: "train" | "solo";
+/** A training and as many independent processes, each with a worker's slice, in turn. */
+interface Pair {
+  readonly kind: "pair";
+  readonly workers: number;
   readonly size: StepSize;
-  readonly count: number;
+  readonly slice: StepSize;
 }
 
-const keys = {
-  train: (count: number, { batchSize }: StepSize): string =>
-    `isoerg train, ${count} ${count === 1 ? "worker" : "workers"}, batch ${batchSize}`,
-  solo: (count: number, { batchSize }: StepSize): string =>
-    `${count} independent ${count === 1 ? "process" : "processes"}, batch ${batchSize}`,
-};
+type Task = Pair | { readonly kind: "alone"; readonly size: StepSize };
 
-const sizeOf = (mode: Mode, count: number, at: (factor: number) => StepSize): StepSize => (mode === "weak" ? at(count) : at(1));
-const sliceOf = (mode: Mode, count: number, at: (factor: number) => StepSize): StepSize => (mode === "weak" ? at(1) : at(1 / count));
+function pairOf(mode: Mode, workers: number, at: (factor: number) => StepSize): Pair {
+  return mode === "weak"
+    ? { kind: "pair", workers, size: at(workers), slice: at(1) }
+    : { kind: "pair", workers, size: at(1), slice: at(1 / workers) };
+}
+
+const keyOf = ({ workers, size }: Pair): string => `${workers} x ${size.batchSize}`;
+
+function describe(task: Task): string {
+  if (task.kind === "alone") return `one process alone, batch ${task.size.batchSize}`;
+  const { workers, size } = task;
+  return `isoerg train with ${workers} ${workers === 1 ? "worker" : "workers"}, batch ${size.batchSize}, in turn with independent processes`;
+}
 
 /** Each run once, though several points need it. */
 export function tasksFor(modes: readonly Mode[], workers: readonly number[], at: (factor: number) => StepSize): readonly Task[] {
-  const tasks = new Map<string, Task>();
-  const add = (what: Task["what"], count: number, size: StepSize): void => {
-    const key = keys[what](count, size);
-    if (!tasks.has(key)) tasks.set(key, { key, what, size, count });
-  };
-  // A second slice, so that a step's fixed part can be told from that of its samples.
-  add("solo", 1, at(0.5));
-  for (const mode of modes) {
-    for (const count of workers) {
-      add("solo", 1, sliceOf(mode, count, at));
-      add("solo", count, sliceOf(mode, count, at));
-      add("train", count, sizeOf(mode, count, at));
-    }
-  }
-  return [...tasks.values()];
+  const pairs = new Map(modes.flatMap((mode) => workers.map((count) => pairOf(mode, count, at))).map((pair) => [keyOf(pair), pair]));
+  // What one process takes for each slice; and for a second one, so that a step's fixed part can be told from that of its samples.
+  const slices = new Map(
+    [...pairs.values()]
+      .map(({ slice }) => slice)
+      .concat(at(0.5))
+      .map((size) => [size.batchSize, size]),
+  );
+  for (const { workers: count, slice } of pairs.values()) if (count === 1) slices.delete(slice.batchSize);
+  return [...[...slices.values()].map((size): Task => ({ kind: "alone", size })), ...pairs.values()];
+}
+
+const MIN_TURN_MS = 1_000;
+const STRETCHES_IN_TURN = 8;
+
+/** Long enough for several stretches of steps, going by those of one process that were seen first. */
+function turnFor(seen: readonly TimedRun[], period: number): number {
+  const stepMs = seen.flatMap((run) => run.stepMs);
+  return stepMs.length === 0 ? MIN_TURN_MS : Math.max(MIN_TURN_MS, STRETCHES_IN_TURN * period * meanOf(stepMs));
 }
 
 /** The gradient's own length, and shorter vectors, so that the cost of a message shows. */

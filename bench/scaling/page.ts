@@ -8,7 +8,7 @@ import { lineChart, type Series } from "../../src/report/charts/line-chart.js";
 import { Html, html, NOTHING } from "../../src/report/html.js";
 import { STYLE } from "../../src/report/style.js";
 import { type Extrapolation, linkOf, type Network, type Prediction } from "./predict.js";
-import { ms, PARTS, percent, recoveryText, signedPercent } from "./render.js";
+import { ms, PARTS, percent, recoveryText, signedPercent, withError } from "./render.js";
 import { type ScalingResult, withEfficiency } from "./result.js";
 
 const OWN_STYLE = `
@@ -67,8 +67,8 @@ function summary({ measured, fitted, network }: ScalingResult): Html {
   const worst = held.reduce<Prediction | undefined>((a, b) => (a && Math.abs(a.error) > Math.abs(b.error) ? a : b), undefined);
   return html`<p class="lead">${network.name} has ${(network.numParameters / 1e6).toFixed(2)} million parameters. Circles and plain tables on this page were measured; lines and dashed frames are what a model, fitted on those measurements, says of machines that were not there.</p>
 <div class="tiles">
-${weak ? tile(percent(weak.efficiency.ofIdeal), `weak scaling to ${weak.point.workers} workers, of what ${weak.point.workers} independent processes reach on this machine (in step: about ${percent(weak.efficiency.inStep)} at most)`) : NOTHING}
-${strong ? tile(percent(strong.efficiency.ofIdeal), `strong scaling to ${strong.point.workers} workers, of the same ideal`) : NOTHING}
+${weak ? tile(withError(weak.point.inTurn), `weak scaling to ${weak.point.workers} workers, of what ${weak.point.workers} independent processes reach on this machine (in step: about ${percent(weak.efficiency.inStep)} at most)`) : NOTHING}
+${strong ? tile(withError(strong.point.inTurn), `strong scaling to ${strong.point.workers} workers, of the same ideal`) : NOTHING}
 ${worst ? tile(signedPercent(worst.error), `error of the model on the held-out points, at most`) : NOTHING}
 </div>`;
 }
@@ -77,7 +77,7 @@ ${worst ? tile(signedPercent(worst.error), `error of the model on the held-out p
 
 function measuredSection(result: ScalingResult): Html {
   return html`<section><h2>Scaling on this machine ${MEASURED}</h2>
-<p>Efficiency is T(1)/T(n) where each worker keeps its slice (weak), and T(1)/(n T(n)) where all share one batch (strong). T(1) is one worker, with the whole communication stack and without it. Workers of one machine share its caches and its memory; so the ideal is what n independent processes of the same size reach beside each other, and “of ideal” is the column that tells what distributing costs.</p>
+<p>Efficiency is T(1)/T(n) where each worker keeps its slice (weak), and T(1)/(n T(n)) where all share one batch (strong). T(1) is one worker, with the whole communication stack and without it. Workers of one machine share its caches and its memory; so the ideal is what n independent processes of the same size reach beside each other, and “of ideal” is the column that tells what distributing costs. For it both sides had the machine in turn, a few seconds each, so that it was the same machine for both; ± is the standard error over turns.</p>
 ${(["weak", "strong"] as const).map((mode) => modeFigures(result, mode))}
 ${sumsTable(result)}
 ${result.measured.recovery ? html`<h3>A failure</h3><p>${recoveryText(result)}</p>` : NOTHING}</section>`;
@@ -109,8 +109,8 @@ ${PARTS.map(([part, label]) => html`<tr><th scope="row">${label}</th>${rows.map(
 </div>
 <div class="scroll"><table class="figures"><thead><tr><th scope="col">Workers</th><th scope="col">batch</th><th scope="col">step, ms</th><th scope="col">p50</th><th scope="col">p95</th><th scope="col">p99</th><th scope="col">alone, no link</th><th scope="col">independent</th><th scope="col">of T(1) with link</th><th scope="col">of T(1) without</th><th scope="col">ideal</th><th scope="col">of ideal</th><th scope="col">at most, in step</th></tr></thead><tbody>
 ${rows.map(
-  ({ point: { workers, batchSize, run, solo, independent }, efficiency }) =>
-    html`<tr><th scope="row">${workers}</th><td>${batchSize}</td>${[run.stepMs.typical, run.stepMs.p50, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map((value) => html`<td>${ms(value)}</td>`)}${[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal, efficiency.inStep].map((value) => html`<td>${percent(value)}</td>`)}</tr>\n`,
+  ({ point: { workers, batchSize, run, solo, independent, inTurn }, efficiency }) =>
+    html`<tr><th scope="row">${workers}</th><td>${batchSize}</td>${[run.stepMs.typical, run.stepMs.p50, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map((value) => html`<td>${ms(value)}</td>`)}${[efficiency.withStack, efficiency.withoutStack, efficiency.ideal].map((value) => html`<td>${percent(value)}</td>`)}<td>${withError(inTurn)}</td><td>${percent(efficiency.inStep)}</td></tr>\n`,
 )}</tbody></table></div>
 <p>The last column estimates what a training whose workers wait for each other in each step could reach were all else free: the independent processes' own times vary, and the slowest of them takes longer than the mean. It takes the workers' times as independent of each other.</p>`;
 }

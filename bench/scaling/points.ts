@@ -4,8 +4,17 @@
  * An experiment may do more in some steps than in others (chains advance every k-th step), so that times of single steps have several
  * peaks. "The" time of a step is therefore the median over stretches of k steps of their mean.
  */
-import { expectedMaximum, meanOf, quantileOf } from "./stragglers.js";
+import { deviationOf, expectedMaximum, meanOf, quantileOf } from "./stragglers.js";
 import type { TimedRun } from "./trainings.js";
+
+/** How a run's steps compare with those of others that had the machine in turn with it. */
+export interface Ratio {
+  /** Their mean step over its own, turn by turn. */
+  readonly mean: number;
+  /** Of that mean; null where there were too few turns to tell. */
+  readonly standardError: number | null;
+  readonly turns: number;
+}
 
 /** A step's parts, in their order; mean milliseconds of a worker. */
 export interface Breakdown {
@@ -64,6 +73,46 @@ export function figuresOf(runs: readonly TimedRun[], period: number): RunFigures
   };
 }
 
+/**
+ * @param pairs runs, each with the others that had the machine in turn with it: turn k of the run lies between their turns k - 1 and k
+ * @param period of steps that differ
+ */
+export function ratioOf(pairs: readonly { readonly run: TimedRun; readonly others: readonly TimedRun[] }[], period: number): Ratio {
+  const turns = pairs.flatMap(({ run, others }) => {
+    const own = byTurn([run], period);
+    const theirs = byTurn(others, period);
+    return [...own].flatMap(([turn, ms]) => {
+      const around = [theirs.get(turn - 1), theirs.get(turn)].filter((other) => other !== undefined);
+      return around.length === 2 ? [{ own: ms, theirs: meanOf(around) }] : [];
+    });
+  });
+  if (turns.length < 2) {
+    const all = (runs: readonly TimedRun[]): number => meanOf(runs.flatMap(({ stepMs }) => stepMs));
+    return {
+      mean: all(pairs.flatMap(({ others }) => others)) / all(pairs.map(({ run }) => run)),
+      standardError: null,
+      turns: turns.length,
+    };
+  }
+  return {
+    mean: meanOf(turns.map(({ theirs }) => theirs)) / meanOf(turns.map(({ own }) => own)),
+    standardError: deviationOf(turns.map(({ own, theirs }) => theirs / own)) / Math.sqrt(turns.length),
+    turns: turns.length,
+  };
+}
+
+/** The mean step of each turn, over runs side by side; by stretches of `period` steps, which count where they end. */
+function byTurn(runs: readonly TimedRun[], period: number): ReadonlyMap<number, number> {
+  const blocks = new Map<number, number[]>();
+  for (const { stepMs, turns } of runs) {
+    for (const [i, mean] of blockMeans(stepMs, period).entries()) {
+      const turn = turns[(i + 1) * period - 1] as number;
+      blocks.set(turn, [...(blocks.get(turn) ?? []), mean]);
+    }
+  }
+  return new Map([...blocks].map(([turn, means]) => [turn, meanOf(means)]));
+}
+
 function blockMeans(values: readonly number[], length: number): number[] {
   const means: number[] = [];
   for (let at = 0; at + length <= values.length; at += length) means.push(meanOf(values.slice(at, at + length)));
@@ -96,6 +145,8 @@ export interface ScalingPoint {
   /** One worker's slice without the communication stack: alone, and as many processes at once as there are workers. */
   readonly solo: RunFigures;
   readonly independent: RunFigures;
+  /** The independent processes' steps over the run's, which had the machine in turn. */
+  readonly inTurn: Ratio;
 }
 
 export interface Efficiency {
@@ -105,7 +156,7 @@ export interface Efficiency {
   readonly withoutStack: number;
   /** What n independent processes reach on this machine: the same with their T(n). */
   readonly ideal: number;
-  /** `withoutStack` over `ideal`: what distribution costs, the machine's own limits aside. */
+  /** What distribution costs, the machine's own limits aside: the independent processes' step over the run's, measured in turn. */
   readonly ofIdeal: number;
   /**
    * What `ofIdeal` could be for a training whose workers wait for each other in each step, were all else free: the independent processes' own
@@ -125,5 +176,5 @@ export function efficiencyOf(point: ScalingPoint, first: ScalingPoint): Efficien
   const ideal = (share * alone) / point.independent.stepMs.typical;
   const withStack = (share * first.run.stepMs.typical) / point.run.stepMs.typical;
   const inStep = 1 / expectedMaximum(point.independent.jitter, point.workers);
-  return { withStack, withoutStack, ideal, ofIdeal: withoutStack / ideal, inStep };
+  return { withStack, withoutStack, ideal, ofIdeal: point.inTurn.mean, inStep };
 }

@@ -1,7 +1,7 @@
 /** The result as text for a terminal: what was measured first, then how well the model predicts, then what it says of other clusters. */
 import { textTable } from "../../src/cli/text-table.js";
 import type { ControlPlanePoint } from "./control-plane.js";
-import type { Breakdown } from "./points.js";
+import type { Breakdown, Ratio } from "./points.js";
 import { type ScalingResult, withEfficiency } from "./result.js";
 
 export const PARTS: readonly (readonly [keyof Breakdown, string])[] = [
@@ -69,11 +69,13 @@ function modeTable({ measured }: ScalingResult, mode: "weak" | "strong"): string
   ];
   const times = textTable([
     [`${mode} scaling: ${head[0]}`, ...head.slice(1)],
-    ...rows.map(({ point: { workers, batchSize, run, solo, independent }, efficiency }) => [
+    ...rows.map(({ point: { workers, batchSize, run, solo, independent, inTurn }, efficiency }) => [
       String(workers),
       String(batchSize),
       ...[run.stepMs.typical, run.stepMs.p95, run.stepMs.p99, solo.stepMs.typical, independent.stepMs.typical].map(ms),
-      ...[efficiency.withStack, efficiency.withoutStack, efficiency.ideal, efficiency.ofIdeal, efficiency.inStep].map(percent),
+      ...[efficiency.withStack, efficiency.withoutStack, efficiency.ideal].map(percent),
+      withError(inTurn),
+      percent(efficiency.inStep),
     ]),
   ]);
   const breakdown = textTable([
@@ -134,5 +136,8 @@ export function renderControlPlane(points: readonly ControlPlanePoint[]): string
 
 export const ms = (value: number): string =>
   value >= 100 ? value.toFixed(0) : value >= 0.001 ? value.toPrecision(3) : value === 0 ? "0" : "< 0.001";
+/** With its standard error, where that is known. */
+export const withError = ({ mean, standardError }: Ratio): string =>
+  standardError === null ? percent(mean) : `${(100 * mean).toFixed(1)} ± ${(100 * standardError).toFixed(1)} %`;
 export const percent = (share: number | undefined): string => (share === undefined ? "" : `${(100 * share).toFixed(1)} %`);
 export const signedPercent = (share: number): string => `${share >= 0 ? "+" : ""}${(100 * share).toFixed(1)} %`;

@@ -1,14 +1,20 @@
 /** From timed runs to figures, from figures to predictions, and the page that shows them. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { HtmlValidate } from "html-validate";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { type Group, inTurn } from "../../bench/scaling/in-turn.js";
 import { tasksFor } from "../../bench/scaling/measure.js";
 import { renderPage } from "../../bench/scaling/page.js";
-import { efficiencyOf, figuresOf, type ScalingPoint } from "../../bench/scaling/points.js";
+import { efficiencyOf, figuresOf, ratioOf, type ScalingPoint } from "../../bench/scaling/points.js";
 import { type Assumptions, fitModel, modelFor, networkOf } from "../../bench/scaling/predict.js";
 import { recoveryOf } from "../../bench/scaling/recovery.js";
 import { renderScaling } from "../../bench/scaling/render.js";
 import { analyse, withEfficiency } from "../../bench/scaling/result.js";
-import { scaled, settingsFor, together } from "../../bench/scaling/trainings.js";
+import { scaled, settingsFor, type TimedRun, timed, together } from "../../bench/scaling/trainings.js";
 import { loadConfig } from "../../src/config/load.js";
 import type { StepRecord } from "../../src/coordinator/events.js";
 import { createPlan, numSteps } from "../../src/data/plan.js";
@@ -35,16 +41,10 @@ describe("the runs of a measurement", () => {
 
   it("are each made once, and cover both modes, the ideal, and a second slice", () => {
     const tasks = tasksFor(["weak", "strong"], [1, 2], (factor) => scaled(config, factor));
-    const keys = tasks.map(({ what, count, size }) => `${what} ${count} x ${size.batchSize}`);
-    expect([...keys].sort()).toEqual([
-      "solo 1 x 32",
-      "solo 1 x 64",
-      "solo 2 x 32",
-      "solo 2 x 64",
-      "train 1 x 64",
-      "train 2 x 128",
-      "train 2 x 64",
-    ]);
+    const keys = tasks.map((task) =>
+      task.kind === "alone" ? `alone ${task.size.batchSize}` : `${task.workers} x ${task.slice.batchSize} of ${task.size.batchSize}`,
+    );
+    expect(keys).toEqual(["alone 32", "1 x 64 of 64", "2 x 64 of 128", "2 x 32 of 64"]);
   });
 
   it("have as many steps as asked for, with more samples than there are or fewer", () => {
@@ -84,14 +84,43 @@ describe("figures of timed runs", () => {
   });
 
   it("count only steps during which all processes were computing", () => {
-    const run = (from: number, eachMs: number) => ({
-      endsMs: Array.from({ length: 8 }, (_, i) => from + (i + 1) * eachMs),
-      phasesMs: Array.from({ length: 8 }, () => phases({})),
-    });
-    const [fast, slow] = together([run(0, 10), run(0, 20)], 2);
+    const run = (eachMs: number) => ({ endsMs: Array.from({ length: 8 }, (_, i) => (i + 1) * eachMs) });
     // The slow one's warm-up ends at 40, the fast one ends at 80.
-    expect(fast?.stepMs).toEqual([10, 10, 10, 10]);
-    expect(slow?.stepMs).toEqual([20, 20]);
+    expect(together([run(10), run(20)], 2)).toEqual([
+      { from: 4, to: 8 },
+      { from: 2, to: 4 },
+    ]);
+  });
+
+  it("leave out the time in which a run was stopped, and the phases of steps that it fell into", () => {
+    // Steps of 10 ms, one after the other; stopped for a second at 35.
+    const wall = (at: number): number => (at > 35 ? at + 1000 : at);
+    const steps = Array.from({ length: 8 }, (_, i) => ({ from: wall(10 * i), to: wall(10 * (i + 1)) }));
+    const phasesMs = steps.map((_, i) => [{ attack: i }]);
+    const spans = [
+      { from: 0, to: 35 },
+      { from: 1035, to: 1080 },
+    ];
+    const run = timed({ steps, phasesMs }, { from: 2, period: 2, spans });
+    expect(run.stepMs).toEqual([10, 10, 10, 10, 10, 10]);
+    expect(run.turns).toEqual([0, 1, 1, 1, 1, 1]);
+    expect(run.phasesMs.map(([of]) => of?.attack)).toEqual([4, 5, 6, 7]);
+  });
+
+  it("are compared turn by turn, where the machine drifts", () => {
+    // Each turn the machine is slower; the run takes 1.25 times what the others take at any time.
+    const turnsOf = (ms: (turn: number) => number): TimedRun => ({
+      ...{ stepMs: [], phasesMs: [], turns: [] },
+      ...{ stepMs: [0, 1, 2, 3, 4].flatMap((turn) => [ms(turn), 3 * ms(turn)]), turns: [0, 0, 1, 1, 2, 2, 3, 3, 4, 4] },
+    });
+    const run = turnsOf((turn) => 1.25 * (100 + 2 * turn)); // at moments 0, 2, 4, ...
+    const others = turnsOf((turn) => 100 + 2 * turn + 1); // at moments 1, 3, 5, ...
+    const ratio = ratioOf([{ run, others: [others, others] }], 2);
+    expect(ratio.mean).toBeCloseTo(0.8, 12);
+    expect(ratio.standardError).toBeCloseTo(0, 12);
+    expect(ratio.turns).toBe(4);
+    const single = { stepMs: [10, 20], phasesMs: [], turns: [0, 0] };
+    expect(ratioOf([{ run: single, others: [{ ...single, stepMs: [9, 18] }] }], 2)).toEqual({ mean: 0.9, standardError: null, turns: 0 });
   });
 
   it("take steps of two kinds together, and tell waiting from the sum itself", () => {
@@ -100,7 +129,7 @@ describe("figures of timed runs", () => {
       phases({ sample: i % 2 === 0 ? 0 : 10, reduce: 5 }),
       phases({ sample: i % 2 === 0 ? 0 : 10, attack: 7 }),
     ]);
-    const { stepMs, breakdown, jitter, numSteps: count } = figuresOf([{ stepMs: steps, phasesMs: ranks }], 2);
+    const { stepMs, breakdown, jitter, numSteps: count } = figuresOf([{ stepMs: steps, phasesMs: ranks, turns: steps.map(() => 0) }], 2);
     expect(stepMs).toMatchObject({ typical: 15, mean: 15, p99: 20 });
     expect(count).toBe(20);
     expect(breakdown).toMatchObject({ attack: 5.5, sampling: 5, exposedCommunication: 2, stragglers: 1.5, optimizer: 1 });
@@ -114,19 +143,71 @@ describe("figures of timed runs", () => {
     const at = (typical: number) => ({ stepMs: { typical }, jitter: [0.9, 1.1] }) as unknown as ScalingPoint["run"];
     const point = (mode: "weak" | "strong", workers: number, run: number, solo: number, independent: number): ScalingPoint => ({
       ...{ mode, workers, batchSize: 64, samplesPerWorker: 64, run: at(run), solo: at(solo), independent: at(independent) },
+      inTurn: { mean: 0.97, standardError: 0.01, turns: 20 },
     });
     const first = point("weak", 1, 105, 100, 100);
     const weak = efficiencyOf(point("weak", 2, 125, 100, 120), first);
     expect(weak.withStack).toBeCloseTo(105 / 125, 12);
     expect(weak.withoutStack).toBeCloseTo(100 / 125, 12);
     expect(weak.ideal).toBeCloseTo(100 / 120, 12);
-    expect(weak.ofIdeal).toBeCloseTo(120 / 125, 12);
+    expect(weak.ofIdeal).toBe(0.97); // as measured in turn
     // The slower of two takes 1.1 in three cases of four, and 0.9 in one.
     expect(weak.inStep).toBeCloseTo(1 / (0.75 * 1.1 + 0.25 * 0.9), 12);
     // Half the batch each: 52 ms where 50 would be perfect.
     const strong = efficiencyOf(point("strong", 2, 55, 50, 52), point("strong", 1, 105, 100, 100));
     expect(strong.withoutStack).toBeCloseTo(100 / (2 * 55), 12);
     expect(strong.ideal).toBeCloseTo(100 / (2 * 52), 12);
+  });
+});
+
+describe("two groups of processes in turn", () => {
+  it("compute apart, and both to their end", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "isoerg-in-turn-"));
+    const count = (name: string): Group => {
+      // Says the time as often as it can, for 150 ms of its own processor time.
+      const script =
+        "const o=[];for(;;){o.push(Date.now());if(process.cpuUsage().user>+process.argv[2]*1e3)break}require('fs').writeFileSync(process.argv[1],JSON.stringify(o))";
+      const child = spawn(process.execPath, ["-e", script, join(folder, name), "150"], { stdio: "ignore", detached: true });
+      return { pids: [-(child.pid as number)], ended: once(child, "exit") };
+    };
+    try {
+      const spans = await inTurn([count("a"), count("b")], 20);
+      const times = ["a", "b"].map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as number[]);
+      for (const [i, own] of times.entries()) {
+        expect(spans[i]?.length).toBeGreaterThan(2);
+        const outside = own.filter((at) => !spans[i]?.some(({ from, to }) => from - 5 <= at && at <= to + 5));
+        expect(outside.slice(1)).toEqual([]);
+      }
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  it("don't outlive whoever stopped them", async () => {
+    const script = `
+      import { spawn } from "node:child_process";
+      import { once } from "node:events";
+      import { inTurn } from ${JSON.stringify(new URL("../../dist/bench/scaling/in-turn.js", import.meta.url).href)};
+      const groups = [0, 1].map(() => {
+        const child = spawn("sleep", ["600"], { stdio: "ignore", detached: true });
+        return { pids: [-child.pid], ended: once(child, "exit") };
+      });
+      void inTurn(groups, 20);
+      console.log(groups.map(({ pids }) => -pids[0]).join(" "));`;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+    const [said] = (await once(child.stdout, "data")) as [Buffer];
+    const pids = String(said).trim().split(" ").map(Number);
+    child.kill("SIGKILL");
+    const isThere = (pid: number): boolean => {
+      try {
+        // A process that has ended and that nobody has asked for yet is still listed, as Z.
+        return !/^\S+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+      } catch {
+        return false;
+      }
+    };
+    expect(pids).toHaveLength(2);
+    await vi.waitFor(() => expect(pids.filter(isThere)).toEqual([]), { timeout: 20_000 });
   });
 });
 
@@ -211,7 +292,7 @@ describe("the result", () => {
     expect(text.indexOf("MODEL")).toBeLessThan(text.indexOf("EXTRAPOLATED, not measured"));
     expect(text).toMatch(/weak, 2 x 64 samples .* held out/);
     const efficiency = withEfficiency(result.measured.points, "weak").at(-1)?.efficiency.ofIdeal as number;
-    expect(text).toContain(`${(100 * efficiency).toFixed(1)} %`);
+    expect(text).toContain(`${(100 * efficiency).toFixed(1)} ± 0.4 %`);
   });
 
   it("is a page of valid HTML", async () => {

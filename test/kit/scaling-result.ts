@@ -29,11 +29,14 @@ export function plantedMeasurements(workers: readonly number[]): Measured {
       const { fixedMs, perSampleMs } = planted.compute;
       const here = { ...planted, compute: { fixedMs: factor * fixedMs, perSampleMs: factor * perSampleMs } };
       const cluster = { workers: count, workersPerHost: count, link: linkOf(1000), feed: "workers" } as const;
+      const independentMs = factor * ownMs(planted.compute, samplesPerWorker);
+      const runMs = stepTime(here, cluster, samplesPerWorker).totalMs;
       return {
         ...{ mode, workers: count, batchSize: count * samplesPerWorker, samplesPerWorker },
-        run: figures(stepTime(here, cluster, samplesPerWorker).totalMs),
+        run: figures(runMs),
         solo: figures(ownMs(planted.compute, samplesPerWorker)),
-        independent: figures(factor * ownMs(planted.compute, samplesPerWorker)),
+        independent: figures(independentMs),
+        inTurn: { mean: independentMs / runMs, standardError: 0.004, turns: 24 },
       };
     }),
   );
