@@ -12,10 +12,11 @@ import type { MetricSink } from "../coordinator/events.js";
 import { crc32c } from "../util/crc32.js";
 
 export interface EventWriter {
-  scalars(at: { step: number; timeMs: number }, values: Readonly<Record<string, number>>): Promise<void>;
-  image(at: { step: number; timeMs: number }, tag: string, picture: { png: Uint8Array; width: number; height: number }): Promise<void>;
+  scalars(at: { step: number; timeMs: number }, values: Readonly<Record<string, number>>): void;
+  image(at: { step: number; timeMs: number }, tag: string, picture: { png: Uint8Array; width: number; height: number }): void;
   /** Makes events of this step and later ones void that were written before, in older files of the folder too. */
-  restart(at: { step: number; timeMs: number }): Promise<void>;
+  restart(at: { step: number; timeMs: number }): void;
+  /** @throws where the last events could not be written */
   close(): Promise<void>;
 }
 
@@ -31,20 +32,24 @@ export async function createEventWriter(folder: string, { now, host }: EventWrit
   const seconds = String(Math.floor(begunMs / 1000)).padStart(10, "0");
   const file = await open(join(folder, `events.out.tfevents.${seconds}.${host}.isoerg.${begunMs % 1000}`), "a");
   const append = createAppender(file);
-  await append(event({ step: 0, timeMs: begunMs }, bytesField(3, text("brain.Event:2"))));
+  append(event({ step: 0, timeMs: begunMs }, bytesField(3, text("brain.Event:2"))));
+  await append.flush();
   return {
     scalars(at, values) {
       const fields = Object.entries(values).map(([tag, value]) => bytesField(1, bytesField(1, text(tag)), floatField(2, value)));
-      return fields.length === 0 ? Promise.resolve() : append(event(at, bytesField(5, ...fields)));
+      if (fields.length > 0) append(event(at, bytesField(5, ...fields)));
     },
     image(at, tag, { png, width, height }) {
       const image = [varintField(1, height), varintField(2, width), varintField(3, COLORSPACE_RGB), bytesField(4, png)];
-      return append(event(at, bytesField(5, bytesField(1, bytesField(1, text(tag)), bytesField(4, ...image)))));
+      append(event(at, bytesField(5, bytesField(1, bytesField(1, text(tag)), bytesField(4, ...image)))));
     },
     restart: (at) => append(event(at, bytesField(7, varintField(1, SESSION_START)))),
     async close() {
-      await append.settled();
-      await file.close();
+      try {
+        await append.flush();
+      } finally {
+        await file.close();
+      }
     },
   };
 }
@@ -56,10 +61,10 @@ export async function createTensorBoardSink(folder: string, options: EventWriter
   return {
     async write({ step, time, epoch, stepMs, samplesPerSecond, metrics, phasesMs }) {
       const at = { step, timeMs: Date.parse(time) };
-      if (step !== lastStep + 1) await writer.restart(at);
+      if (step !== lastStep + 1) writer.restart(at);
       lastStep = step;
       const phases = Object.entries(phasesMs[0] ?? {}).map(([name, ms]): [string, number] => [`phase-ms/${name}`, ms]);
-      await writer.scalars(at, {
+      writer.scalars(at, {
         ...metrics,
         ...Object.fromEntries(phases),
         "run/epoch": epoch,
@@ -90,20 +95,39 @@ function masked(bytes: Uint8Array): Uint8Array {
 }
 
 interface Appender {
-  (message: Uint8Array): Promise<void>;
-  /** When all that was appended is written, or has failed. */
-  settled(): Promise<unknown>;
+  /** It is in the file a second later. @throws what an earlier write failed with */
+  (message: Uint8Array): void;
+  /** Writes what was gathered. */
+  flush(): Promise<void>;
 }
 
-/** One after the other, in the order of the calls. */
+/** TensorBoard looks every few seconds; a write for every step would wake threads whose processor the steps need. */
+const GATHER_MS = 1_000;
+
+/** In the order of the calls, many frames in one write. */
 function createAppender(file: FileHandle): Appender {
-  let queue: Promise<unknown> = Promise.resolve();
-  const append = (message: Uint8Array): Promise<void> => {
-    const done = queue.then(() => file.appendFile(tfRecord(message)));
-    queue = done.catch(() => {});
-    return done;
+  let gathered: Uint8Array[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let written: Promise<void> = Promise.resolve();
+  let failure: Error | null = null;
+  const flush = (): Promise<void> => {
+    clearTimeout(timer);
+    timer = undefined;
+    const frames = Buffer.concat(gathered);
+    gathered = [];
+    written = written.then(() => file.appendFile(frames));
+    return written;
   };
-  return Object.assign(append, { settled: () => queue });
+  const append = (message: Uint8Array): void => {
+    if (failure) throw failure;
+    gathered.push(tfRecord(message));
+    timer ??= setTimeout(() => {
+      flush().catch((error: Error) => {
+        failure = error;
+      });
+    }, GATHER_MS);
+  };
+  return Object.assign(append, { flush });
 }
 
 /** Event: wall_time = 1 (double, seconds), step = 2 (int64), then its content. */

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import protobuf from "protobufjs";
-import { afterEach, expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import { createEventWriter, createTensorBoardSink, tfRecord } from "../../src/report/tensorboard.js";
 
 // The part of tensorflow/core/util/event.proto and summary.proto that is written.
@@ -22,6 +22,7 @@ const freshFolder = (): string => {
   return folder;
 };
 afterEach(() => {
+  vi.useRealTimers();
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -64,9 +65,9 @@ it("frames records as TensorFlow does", () => {
 it("writes scalars and pictures that another reader decodes", async () => {
   const folder = freshFolder();
   const writer = await createEventWriter(folder, { now: () => new Date(1_700_000_000_123), host: "here" });
-  await writer.scalars({ step: 300, timeMs: 1_700_000_001_500 }, { loss: 0.25, "energy/clean": -3 });
-  await writer.image({ step: 2 ** 33, timeMs: 1_700_000_002_000 }, "samples", { png: Uint8Array.of(1, 2, 3), width: 200, height: 7 });
-  await writer.scalars({ step: 301, timeMs: 0 }, {});
+  writer.scalars({ step: 300, timeMs: 1_700_000_001_500 }, { loss: 0.25, "energy/clean": -3 });
+  writer.image({ step: 2 ** 33, timeMs: 1_700_000_002_000 }, "samples", { png: Uint8Array.of(1, 2, 3), width: 200, height: 7 });
+  writer.scalars({ step: 301, timeMs: 0 }, {});
   await writer.close();
   const [version, scalars, image, ...rest] = eventsOf(folder);
   expect(rest).toEqual([]);
@@ -85,6 +86,19 @@ it("writes scalars and pictures that another reader decodes", async () => {
     step: 2 ** 33,
     summary: { value: [{ tag: "samples", image: { width: 200, height: 7, colorspace: 3, encodedImageString: Buffer.of(1, 2, 3) } }] },
   });
+});
+
+it("puts what a second brought into the file together, without being closed", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const folder = freshFolder();
+  const writer = await createEventWriter(folder, { now: () => new Date(1_700_000_000_123), host: "here" });
+  for (const step of [1, 2, 3]) writer.scalars({ step, timeMs: 0 }, { loss: step });
+  vi.advanceTimersByTime(999);
+  expect(eventsOf(folder)).toHaveLength(1); // the version, at once
+  vi.advanceTimersByTime(1);
+  vi.useRealTimers();
+  await vi.waitFor(() => expect(eventsOf(folder).map(({ step }) => step ?? 0)).toEqual([0, 1, 2, 3]));
+  await writer.close();
 });
 
 it("voids what a run took back", async () => {
