@@ -14,9 +14,9 @@ import { train } from "../train/loop.js";
 import { IsoergError } from "../util/error.js";
 import { BlockingEnd, type ChannelEnds } from "./channel.js";
 import { HostSums } from "./host-sums.js";
-import type { FromLink, ToLink } from "./thread-messages.js";
 import { Pulse } from "./pulse.js";
 import { ask, createThreadLink } from "./thread-link.js";
+import type { FromLink, ToLink } from "./thread-messages.js";
 
 /** What a training thread gets as its workerData. */
 export interface TrainingThreadData {

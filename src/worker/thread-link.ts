@@ -9,8 +9,8 @@ import { CollectiveInterrupted, type Link, type Turn } from "../train/link.js";
 import { invariant } from "../util/error.js";
 import type { BlockingEnd } from "./channel.js";
 import type { HostSums } from "./host-sums.js";
-import type { FromLink, ToLink } from "./thread-messages.js";
 import type { Pulse } from "./pulse.js";
+import type { FromLink, ToLink } from "./thread-messages.js";
 
 type Reply<Kind extends FromLink["kind"]> = Extract<FromLink, { kind: Kind }>;
 

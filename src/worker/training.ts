@@ -7,11 +7,11 @@ import { adoptSummable, type SummableMemory } from "../collective/reduce.js";
 import type { EngineOptions } from "../engine/engine.js";
 import { invariant } from "../util/error.js";
 import { AsyncEnd, createChannel } from "./channel.js";
-import type { ArenaRange, Briefing, FromLink, ToLink } from "./thread-messages.js";
 import { Pulse } from "./pulse.js";
 import type { TrainingThreadData } from "./serve-training.js";
 import type { SharedVectors } from "./sums.js";
 import { trainingThreadLimits } from "./thread-limits.js";
+import type { ArenaRange, Briefing, FromLink, ToLink } from "./thread-messages.js";
 import type { WorkerLink } from "./worker-link.js";
 
 export interface TrainingOptions {

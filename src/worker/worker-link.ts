@@ -20,13 +20,13 @@ import { Change } from "./change.js";
 import { Connection, type ConnectionOptions } from "./connection.js";
 import { Activity } from "./doing.js";
 import { Holdings } from "./holdings.js";
-import type { SumsResult } from "./thread-messages.js";
 import { Offers } from "./offers.js";
 import { Place } from "./place.js";
 import type { Pulse } from "./pulse.js";
 import { WorkerSamples } from "./samples.js";
 import { type SaveOptions, sendState } from "./state-transfer.js";
 import type { SharedVectors } from "./sums.js";
+import type { SumsResult } from "./thread-messages.js";
 import { type StopTurn, Turns } from "./turns.js";
 
 export interface WorkerLinkOptions extends ConnectionOptions {

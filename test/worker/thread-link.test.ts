@@ -3,9 +3,9 @@ import { expect, test } from "vitest";
 import { NO_ADJUSTMENT } from "../../src/config/adjustment.js";
 import type { Turn } from "../../src/train/link.js";
 import type { BlockingEnd } from "../../src/worker/channel.js";
-import type { FromLink, ToLink } from "../../src/worker/thread-messages.js";
 import { Pulse } from "../../src/worker/pulse.js";
 import { createThreadLink } from "../../src/worker/thread-link.js";
+import type { FromLink, ToLink } from "../../src/worker/thread-messages.js";
 
 const pulse = new Pulse();
 const ballot = { ok: true, fault: "none", reason: "", checksum: 0n, metrics: {}, phasesMs: {} } as const;
