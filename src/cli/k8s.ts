@@ -28,6 +28,7 @@ export function k8sCommand(): Command {
     .argument("[settings...]", "key=value, over the file's")
     .optionsGroup("Options:")
     .addOption(new Option("--as <form>", "Jobs, a JobSet, or a TrainJob of Kubeflow Trainer").choices(Object.keys(FORMS)).default("jobs"))
+    .option("--restart-job", "in a JobSet, make only the Job anew that failed (needs JobSet's feature gate RestartJob; default: the set)")
     .option("--out <dir>", "write a file an object and a kustomization.yaml there (default: everything to the terminal)")
     .addHelpText(
       "after",
@@ -35,20 +36,29 @@ export function k8sCommand(): Command {
         "\nclaim are yours to put there." +
         "\n\nExample:\n  $ isoerg k8s render jdat --image registry.local/isoerg:cuda --workers 4 --gpus 8 --out manifests\n  $ kubectl apply --server-side -k manifests",
     )
-    .action((source: string, settings: string[], flags: K8sFlags & { readonly as: string; readonly out?: string }) => {
-      const { config } = loadConfig({ source, overrides: settings });
-      const objects = (FORMS[flags.as] ?? renderObjects)(config, k8sOptionsOf(config, flags));
-      if (flags.out === undefined) {
-        process.stdout.write(toYamlStream(objects));
-        return;
-      }
-      mkdirSync(flags.out, { recursive: true });
-      for (const { name, text } of toFiles(objects, GENERATED)) writeFileSync(join(flags.out, name), text);
-      process.stderr.write(
-        `wrote ${objects.length} objects to ${flags.out}\n${describePrerequisites(objects)}` +
-          `apply them with: kubectl apply --server-side -k ${flags.out}\n`,
-      );
-    });
+    .action(
+      (
+        source: string,
+        settings: string[],
+        flags: K8sFlags & { readonly as: string; readonly restartJob?: true; readonly out?: string },
+      ) => {
+        const { config } = loadConfig({ source, overrides: settings });
+        const objects = (FORMS[flags.as] ?? renderObjects)(config, {
+          ...k8sOptionsOf(config, flags),
+          restartJob: flags.restartJob === true,
+        });
+        if (flags.out === undefined) {
+          process.stdout.write(toYamlStream(objects));
+          return;
+        }
+        mkdirSync(flags.out, { recursive: true });
+        for (const { name, text } of toFiles(objects, GENERATED)) writeFileSync(join(flags.out, name), text);
+        process.stderr.write(
+          `wrote ${objects.length} objects to ${flags.out}\n${describePrerequisites(objects)}` +
+            `apply them with: kubectl apply --server-side -k ${flags.out}\n`,
+        );
+      },
+    );
   return new Command("k8s")
     .description("Runs on Kubernetes.")
     .addCommand(render)

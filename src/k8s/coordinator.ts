@@ -2,7 +2,10 @@
  * The coordinator's objects: a Job (it ends when the run ends, and another pod goes on where one was lost, from the journal on the
  * run's volume), a headless Service for its name, and the claims.
  */
+import { createHash } from "node:crypto";
 import type { V1Job, V1JobSpec, V1PersistentVolumeClaim, V1Service, V1Volume } from "@kubernetes/client-node";
+import { configToYaml } from "../config/print.js";
+import type { Config } from "../config/schema.js";
 import { failurePolicy } from "./failure-policy.js";
 import { headlessService, memberContainer, memberTemplate } from "./member.js";
 import { COORDINATOR_PORT, coordinatorName, EXPERIMENT_FILE, HEALTH_PORT, labelsOf, METRICS_PORT, WORKSPACE } from "./names.js";
@@ -15,7 +18,7 @@ const COORDINATION_SERVICE = "isoerg.v1.Coordination";
 /** A coordinator that takes over from one that died without a word waits for a minute; a large data set is opened meanwhile. */
 const START_SECONDS = 300;
 
-export function coordinatorJob(options: K8sOptions, config: PlacedConfig): V1Job {
+export function coordinatorJob(options: K8sOptions, config: Config): V1Job {
   const name = coordinatorName(options.name);
   return {
     apiVersion: "batch/v1",
@@ -26,7 +29,7 @@ export function coordinatorJob(options: K8sOptions, config: PlacedConfig): V1Job
 }
 
 /** @throws IsoergError for places that the options don't lead to */
-export function coordinatorSpec(options: K8sOptions, config: PlacedConfig): V1JobSpec {
+export function coordinatorSpec(options: K8sOptions, config: Config): V1JobSpec {
   const needs = needsOf("coordinator", config, options);
   const container = memberContainer(options, {
     name: "coordinator",
@@ -55,8 +58,20 @@ export function coordinatorSpec(options: K8sOptions, config: PlacedConfig): V1Jo
     backoffLimit: 6,
     podFailurePolicy: failurePolicy(),
     podReplacementPolicy: "Failed", // two coordinators at a time would only wait for each other
-    template: memberTemplate(options, "coordinator", { containers: [container], volumes, account: needs.account }),
+    template: memberTemplate(options, "coordinator", {
+      containers: [container],
+      volumes,
+      account: needs.account,
+      annotations: { [EXPERIMENT_DIGEST]: digestOf(config) },
+    }),
   };
+}
+
+/** Part of the template, which can't be changed: another experiment is refused while a run of that name is there. */
+const EXPERIMENT_DIGEST = "isoerg/experiment";
+
+function digestOf(config: Config): string {
+  return createHash("sha256").update(configToYaml(config)).digest("hex").slice(0, 12);
 }
 
 export function coordinatorArgs(options: K8sOptions): readonly string[] {

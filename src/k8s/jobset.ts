@@ -1,6 +1,7 @@
 /**
- * A run as one JobSet (jobset.x-k8s.io/v1alpha2, from v0.12 on): queued, suspended and deleted as a whole. Its failure policy makes
- * a Job that failed anew and leaves the other alone, since the run goes on meanwhile; wrong input fails the set.
+ * A run as one JobSet (jobset.x-k8s.io/v1alpha2, from v0.12 on): queued, suspended and deleted as a whole. Where a Job gives up, the
+ * set is made anew and goes on from the last checkpoint; or that Job alone, since the run can go on meanwhile, where the controller's
+ * feature gate RestartJob lets it (alpha: without the gate such a set is refused). Wrong input fails the set.
  */
 import type { KubernetesObject, V1JobSpec } from "@kubernetes/client-node";
 import type { Config } from "../config/schema.js";
@@ -8,7 +9,6 @@ import { coordinatorSpec } from "./coordinator.js";
 import { COORDINATOR_PORT, labelsOf } from "./names.js";
 import { asManifests, foundation, type Manifest } from "./objects.js";
 import type { K8sOptions } from "./options.js";
-import type { PlacedConfig } from "./places/needs.js";
 import { workersSpec } from "./workers.js";
 
 interface ReplicatedJob {
@@ -29,7 +29,7 @@ export interface JobSetSpec {
 
 /** JobSet's names of pods: SET-JOB-INDEX-INDEX.SET. Which set this is, a pod of it knows by its label. */
 const COORDINATOR = `$(JOBSET_NAME)-coordinator-0-0.$(JOBSET_NAME):${COORDINATOR_PORT}`;
-/** A coordinator's or a worker's Job is made anew so often. */
+/** The set, or one of its Jobs, is made anew so often. */
 const MAX_RESTARTS = 10;
 
 export interface Naming {
@@ -40,7 +40,7 @@ export interface Naming {
 }
 
 /** @throws IsoergError for places that the options don't lead to */
-export function jobSetSpec(options: K8sOptions, config: PlacedConfig, { workers, container, workersLabels }: Naming): JobSetSpec {
+export function jobSetSpec(options: K8sOptions, config: Config, { workers, container, workersLabels }: Naming): JobSetSpec {
   return {
     network: { enableDNSHostnames: true, publishNotReadyAddresses: true },
     // The run's end is the coordinator's: workers that wait to go on are not waited for.
@@ -49,7 +49,9 @@ export function jobSetSpec(options: K8sOptions, config: PlacedConfig, { workers,
       maxRestarts: MAX_RESTARTS,
       rules: [
         { name: "wrongInput", action: "FailJobSet", onJobFailureReasons: ["PodFailurePolicy"] },
-        { name: "otherwise", action: "RestartJob", targetReplicatedJobs: ["coordinator", workers] },
+        options.restartJob
+          ? { name: "otherwise", action: "RestartJob", targetReplicatedJobs: ["coordinator", workers] }
+          : { name: "otherwise", action: "RestartJobSet" },
       ],
     },
     replicatedJobs: [
@@ -77,7 +79,7 @@ export function jobSetSpec(options: K8sOptions, config: PlacedConfig, { workers,
   };
 }
 
-export function jobSet(options: K8sOptions, config: PlacedConfig): KubernetesObject & { readonly spec: JobSetSpec } {
+export function jobSet(options: K8sOptions, config: Config): KubernetesObject & { readonly spec: JobSetSpec } {
   const { name, queue } = options;
   return {
     apiVersion: "jobset.x-k8s.io/v1alpha2",

@@ -22,15 +22,16 @@ export interface MemberPod {
   readonly subdomain?: string;
   /** In place of the run's own. */
   readonly account?: string | null;
+  readonly annotations?: Record<string, string>;
 }
 
 export function memberTemplate(
   options: K8sOptions,
   component: Component,
-  { volumes = [], account = null, ...own }: MemberPod,
+  { volumes = [], account = null, annotations, ...own }: MemberPod,
 ): V1PodTemplateSpec {
   return {
-    metadata: { labels: labelsOf(options.name, component) },
+    metadata: { labels: labelsOf(options.name, component), ...(annotations && { annotations }) },
     spec: hardenedPod({
       ...own,
       serviceAccount: account ?? options.name,

@@ -71,6 +71,8 @@ export interface K8sOptions {
   readonly worker: Resources;
   readonly coordinator: Resources;
   readonly shmMiB: number;
+  /** Of a JobSet make only the Job anew that failed, which the controller must be told to allow: its feature gate RestartJob. */
+  readonly restartJob: boolean;
   /** Mutual TLS between all processes, certificates and join token from Secrets; without it, plaintext. */
   readonly tls: boolean;
 }
@@ -109,6 +111,7 @@ export function k8sOptions(given: Partial<K8sOptions> & Pick<K8sOptions, "name">
     worker: gpus > 0 ? { cpu: 4, memoryMiB: 16_384 } : { cpu: 2, memoryMiB: 4096 },
     coordinator: { cpu: 1, memoryMiB: 2048 },
     shmMiB: 256,
+    restartJob: false,
     tls: true,
     ...given,
   };

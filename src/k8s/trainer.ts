@@ -8,13 +8,12 @@ import { jobSetSpec } from "./jobset.js";
 import { labelsOf } from "./names.js";
 import { asManifests, foundation, type Manifest } from "./objects.js";
 import type { K8sOptions } from "./options.js";
-import type { PlacedConfig } from "./places/needs.js";
 
 /** Trainer looks for the trainer's pods by this label, and in them for a container called `node`. */
 const ANCESTOR = { "trainer.kubeflow.org/trainjob-ancestor-step": "trainer" };
 const NODE = "node";
 
-export function trainerObjects(options: K8sOptions, config: PlacedConfig): readonly (KubernetesObject & { readonly spec: object })[] {
+export function trainerObjects(options: K8sOptions, config: Config): readonly (KubernetesObject & { readonly spec: object })[] {
   const { name, queue, workers } = options;
   const runtime = `isoerg-${name}`;
   return [

@@ -15,7 +15,7 @@ import {
   WORKER_HEALTH_START,
   workersName,
 } from "./names.js";
-import { type K8sOptions, PRE_STOP_SECONDS } from "./options.js";
+import { type K8sOptions, numProcesses, PRE_STOP_SECONDS } from "./options.js";
 import { needsOf, type PlacedConfig, type PodNeeds } from "./places/needs.js";
 import { grpcProbes } from "./pod.js";
 
@@ -68,6 +68,7 @@ export function workersSpec(options: K8sOptions, config: PlacedConfig, place: Wo
     completions: options.workers,
     parallelism: options.workers,
     backoffLimitPerIndex: BACKOFF_LIMIT_PER_INDEX,
+    ...failedPlaces(options),
     podFailurePolicy: failurePolicy(),
     podReplacementPolicy: "Failed",
     template: memberTemplate(options, "worker", {
@@ -77,6 +78,15 @@ export function workersSpec(options: K8sOptions, config: PlacedConfig, place: Wo
       ...(subdomain !== null && { subdomain }),
     }),
   };
+}
+
+/**
+ * The run goes on without a place that is given up, while enough are left; below that it would wait for ever, and so the Job fails.
+ * Unsaid, a Job fails with its last place.
+ */
+function failedPlaces(options: K8sOptions): Pick<V1JobSpec, "maxFailedIndexes"> {
+  const spare = Math.floor((numProcesses(options) - options.minWorkers) / Math.max(1, options.gpus));
+  return spare < options.workers - 1 ? { maxFailedIndexes: spare } : {};
 }
 
 function workerContainer(

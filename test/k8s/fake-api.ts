@@ -156,7 +156,11 @@ export class FakeApi {
 
   #sendList(response: ServerResponse, resource: string, namespace: string, query: URLSearchParams): undefined {
     const { group = "", version, kind } = RESOURCES[resource] ?? {};
-    const items = this.#store.list(resource).filter((object) => isWanted(object, namespace, query));
+    // Of what kind items are, a list says once.
+    const items = this.#store
+      .list(resource)
+      .filter((object) => isWanted(object, namespace, query))
+      .map(({ apiVersion: _, kind: __, ...item }) => item);
     const apiVersion = group === "" ? version : `${group}/${version}`;
     reply(response, 200, { apiVersion, kind: `${kind}List`, metadata: { resourceVersion: String(this.#store.version) }, items });
   }
@@ -166,7 +170,9 @@ export class FakeApi {
     response.writeHead(200, { "content-type": "application/json" });
     response.flushHeaders();
     if (from < this.#store.oldest) {
-      response.end(`${JSON.stringify({ type: "ERROR", object: statusOf(410, "too old resource version") })}\n`);
+      response.end(
+        `${JSON.stringify({ type: "ERROR", object: statusOf(410, `too old resource version: ${from} (${this.#store.oldest})`) })}\n`,
+      );
       return;
     }
     const send = (change: Change): void => {
@@ -174,6 +180,12 @@ export class FakeApi {
       response.write(`${JSON.stringify({ type: change.type, object: change.object })}\n`);
     };
     for (const change of this.#store.changes) send(change);
+    if (query.get("allowWatchBookmarks") === "true") {
+      const { group = "", version, kind } = RESOURCES[resource] ?? {};
+      const metadata = { resourceVersion: String(this.#store.version), creationTimestamp: null };
+      const object = { apiVersion: group === "" ? version : `${group}/${version}`, kind, metadata };
+      response.write(`${JSON.stringify({ type: "BOOKMARK", object })}\n`);
+    }
     const forget = this.#store.listen(send);
     this.#watches.add(response);
     response.on("close", () => {

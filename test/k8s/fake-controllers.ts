@@ -89,9 +89,18 @@ export class FakeControllers {
     });
   }
 
+  /** Deletes a pod as others do: it is told, ends by itself, and is gone then with its log. */
+  terminate(pod: string, exitCode = 143): void {
+    this.#api.update("pods", pod, ({ metadata }) => {
+      metadata.deletionTimestamp = stamp();
+    });
+    if (this.#api.list("pods").some((object) => object.metadata.name === pod && object.status.phase === "Running")) this.end(pod, exitCode);
+    this.#api.remove("pods", pod);
+  }
+
   /** The garbage collector: pods of a Job that is gone. */
   #collect(job: string): void {
-    for (const pod of this.#podsOf(job)) this.#api.remove("pods", pod.metadata.name);
+    for (const pod of this.#podsOf(job)) isActive(pod) ? this.terminate(pod.metadata.name) : this.#api.remove("pods", pod.metadata.name);
   }
 
   #podsOf(job: string): readonly Stored[] {
@@ -99,46 +108,49 @@ export class FakeControllers {
   }
 
   #reconcile(): void {
-    for (const job of this.#api.list("jobs")) {
-      const isOver = (job.status?.conditions ?? []).some(({ type }: { type: string }) => type === "Complete" || type === "Failed");
-      if (!isOver) this.#reconcileJob(job);
-    }
+    for (const job of this.#api.list("jobs")) if (!isOver(job)) this.#reconcileJob(job);
   }
 
   #reconcileJob(job: Stored): undefined {
     const { name, uid } = job.metadata;
     const pods = this.#podsOf(name);
+    this.#noteSuspension(job);
     if (job.spec.suspend === true) {
-      for (const pod of pods.filter(isActive)) this.#api.remove("pods", pod.metadata.name);
+      for (const pod of pods.filter(isActive)) this.terminate(pod.metadata.name);
       return;
     }
+    const isIndexed = job.spec.backoffLimitPerIndex !== undefined;
+    const limit = job.spec.backoffLimitPerIndex ?? job.spec.backoffLimit;
+    const counts = this.#counted.get(uid) ?? new Map<string, number>();
+    this.#counted.set(uid, counts);
     for (const pod of pods.filter(({ status, metadata }) => status.phase === "Failed" && !this.#handled.has(metadata.uid))) {
       this.#handled.add(pod.metadata.uid);
-      const action = actionOf(job, pod);
       const index = pod.metadata.annotations?.[INDEX] ?? "0";
-      if (action === "FailJob")
-        return this.#finish(job, "Failed", "PodFailurePolicy", `${pod.metadata.name} matched a rule with action FailJob`);
-      if (action === "Ignore") continue;
-      const counts = this.#counted.get(uid) ?? new Map<string, number>();
-      this.#counted.set(uid, counts.set(index, (counts.get(index) ?? 0) + 1));
-      const limit = job.spec.backoffLimitPerIndex ?? job.spec.backoffLimit;
-      if ((counts.get(index) ?? 0) > limit) {
-        const isIndexed = job.spec.backoffLimitPerIndex !== undefined;
-        return this.#finish(
-          job,
-          "Failed",
-          isIndexed ? "FailedIndexes" : "BackoffLimitExceeded",
-          isIndexed ? "Job has failed indexes" : "Job has reached the specified backoff limit",
-        );
-      }
+      const match = matchOf(job, pod);
+      if (match?.action === "FailJob") return this.#finish(job, "Failed", "PodFailurePolicy", match.message);
+      if (match?.action === "Ignore") continue;
+      counts.set(index, (counts.get(index) ?? 0) + 1);
+      if (!isIndexed && (counts.get(index) ?? 0) > limit)
+        return this.#finish(job, "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit");
     }
     const completions = job.spec.completions ?? 1;
     const indexes = Array.from({ length: completions }, (_, i) => String(i));
     const succeeded = (index: string): boolean =>
       pods.some(({ status, metadata }) => status.phase === "Succeeded" && metadata.annotations?.[INDEX] === index);
-    if (indexes.every(succeeded)) return this.#finish(job, "Complete", "CompletionsReached", "Reached expected number of succeeded pods");
+    const failed = isIndexed ? indexes.filter((index) => (counts.get(index) ?? 0) > limit) : [];
+    if (failed.join(",") !== (job.status?.failedIndexes ?? "")) {
+      return void this.#api.update("jobs", name, (object) => {
+        object.status = { ...object.status, failedIndexes: failed.join(",") };
+      });
+    }
+    if (failed.length > (job.spec.maxFailedIndexes ?? Number.POSITIVE_INFINITY))
+      return this.#finish(job, "Failed", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
+    if (indexes.every((index) => succeeded(index) || failed.includes(index)))
+      return failed.length > 0
+        ? this.#finish(job, "Failed", "FailedIndexes", "Job has failed indexes")
+        : this.#finish(job, "Complete", "CompletionsReached", "Reached expected number of succeeded pods");
     for (const index of indexes) {
-      if (succeeded(index) || this.active(name, index)) continue;
+      if (succeeded(index) || failed.includes(index) || this.active(name, index)) continue;
       const { template } = job.spec;
       this.#api.create("pods", {
         apiVersion: "v1",
@@ -146,7 +158,7 @@ export class FakeControllers {
         metadata: {
           name: `${name}-${index}-${String(this.#numPods++).padStart(5, "x")}`,
           labels: { ...template.metadata?.labels, "batch.kubernetes.io/job-name": name },
-          annotations: { [INDEX]: index },
+          annotations: { ...template.metadata?.annotations, [INDEX]: index },
         },
         spec: template.spec,
         status: { phase: "Pending", conditions: [], containerStatuses: [] },
@@ -154,26 +166,70 @@ export class FakeControllers {
     }
   }
 
+  #noteSuspension(job: Stored): void {
+    const wasSuspended = conditionOf(job, "Suspended")?.status;
+    const isSuspended = job.spec.suspend === true ? "True" : "False";
+    if (wasSuspended === isSuspended || (wasSuspended === undefined && isSuspended === "False")) return;
+    const said =
+      isSuspended === "True" ? { reason: "JobSuspended", message: "Job suspended" } : { reason: "JobResumed", message: "Job resumed" };
+    this.#addConditions(job, { type: "Suspended", status: isSuspended, ...said });
+  }
+
+  /** As the controller does since Kubernetes 1.31: first the decision, then, when no pod runs any more, the end. */
   #finish(job: Stored, type: "Complete" | "Failed", reason: string, message: string): undefined {
-    this.#api.update("jobs", job.metadata.name, (object) => {
-      object.status = { conditions: [{ type, status: "True", reason, message }] };
+    const decided = type === "Complete" ? "SuccessCriteriaMet" : "FailureTarget";
+    this.#addConditions(job, { type: decided, status: "True", reason, message });
+    for (const pod of this.#podsOf(job.metadata.name).filter(isActive)) this.terminate(pod.metadata.name);
+    this.#addConditions(job, { type, status: "True", reason, message });
+  }
+
+  #addConditions({ metadata }: Stored, added: Condition): void {
+    this.#api.update("jobs", metadata.name, (object) => {
+      const others = (object.status?.conditions ?? []).filter(({ type }: Condition) => type !== added.type);
+      object.status = { ...object.status, conditions: [...others, { lastTransitionTime: stamp(), ...added }] };
     });
-    if (type === "Failed") for (const pod of this.#podsOf(job.metadata.name).filter(isActive)) this.#api.remove("pods", pod.metadata.name);
   }
 }
 
-function actionOf(job: Stored, pod: Stored): string {
-  const codes: number[] = (pod.status.containerStatuses as V1ContainerStatus[]).map(({ state }) => state?.terminated?.exitCode ?? 0);
-  const conditions: string[] = (pod.status.conditions ?? []).map(({ type }: { type: string }) => type);
-  const rules: V1PodFailurePolicyRule[] = job.spec.podFailurePolicy?.rules ?? [];
-  const match = rules.find(
-    ({ onExitCodes, onPodConditions }) =>
-      codes.some((code) => code !== 0 && onExitCodes?.values.includes(code)) ||
-      onPodConditions?.some(({ type }) => conditions.includes(type)),
-  );
-  return match?.action ?? "Count";
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
 }
 
+function conditionOf(job: Stored, wanted: string): Condition | undefined {
+  return (job.status?.conditions ?? []).find(({ type }: Condition) => type === wanted);
+}
+
+/** Whether a Job has ended, in whatever way. */
+export function isOver(job: Stored): boolean {
+  return conditionOf(job, "Complete") !== undefined || conditionOf(job, "Failed") !== undefined;
+}
+
+/** The rule that a failed pod meets, the first of them, in the controller's words. */
+function matchOf(job: Stored, pod: Stored): { readonly action: string; readonly message: string } | null {
+  const ended = (pod.status.containerStatuses as V1ContainerStatus[]).map(({ name, state }) => ({
+    name,
+    code: state?.terminated?.exitCode ?? 0,
+  }));
+  const conditions: string[] = (pod.status.conditions ?? []).map(({ type }: { type: string }) => type);
+  const rules: V1PodFailurePolicyRule[] = job.spec.podFailurePolicy?.rules ?? [];
+  const { name, namespace } = pod.metadata;
+  for (const [index, { action, onExitCodes, onPodConditions }] of rules.entries()) {
+    const container = ended.find(({ code }) => code !== 0 && onExitCodes?.values.includes(code));
+    if (container) {
+      const message = `Container ${container.name} for pod ${namespace}/${name} failed with exit code ${container.code} matching ${action} rule at index ${index}`;
+      return { action, message };
+    }
+    const condition = onPodConditions?.find(({ type }) => conditions.includes(type));
+    if (condition)
+      return { action, message: `Pod ${namespace}/${name} has condition ${condition.type} matching ${action} rule at index ${index}` };
+  }
+  return null;
+}
+
+/** A pod that is being deleted counts until it has ended (podReplacementPolicy Failed). */
 function isActive({ status }: Stored): boolean {
   return status.phase === "Pending" || status.phase === "Running";
 }

@@ -8,6 +8,7 @@ export interface Resource {
 
 export const RESOURCES: Readonly<Record<string, Resource>> = {
   pods: { group: "", version: "v1", kind: "Pod" },
+  events: { group: "", version: "v1", kind: "Event" },
   services: { group: "", version: "v1", kind: "Service" },
   configmaps: { group: "", version: "v1", kind: "ConfigMap" },
   serviceaccounts: { group: "", version: "v1", kind: "ServiceAccount" },

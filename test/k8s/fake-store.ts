@@ -14,6 +14,7 @@ export type Stored = Omit<Manifest, "metadata"> & {
     uid: string;
     resourceVersion: string;
     creationTimestamp: string;
+    deletionTimestamp?: string;
     labels?: Record<string, string>;
     annotations?: Record<string, string>;
   };
@@ -124,15 +125,23 @@ export class FakeStore {
     const owners = this.#applied.get(keyOf(place)) ?? new Map<string, unknown>();
     const conflicts = [...owners].filter(([other]) => other !== manager).flatMap(([other, theirs]) => differing(theirs, body, other));
     if (conflicts.length > 0 && query.get("force") !== "true")
-      return { code: 409, message: `Apply failed with ${conflicts.length} conflicts: ${conflicts.join(", ")}` };
-    if (query.get("dryRun") === "All") return { code: 200, object: { ...existing, ...body } };
+      return {
+        code: 409,
+        message: `Apply failed with ${conflicts.length} conflict${conflicts.length > 1 ? "s" : ""}: ${conflicts.join(", ")}`,
+      };
+    const isDryRun = query.get("dryRun") === "All";
+    if (existing === undefined && isDryRun) return { code: 201, object: body };
     if (existing === undefined) {
       this.#applied.set(keyOf(place), owners.set(manager, body));
       return { code: 201, object: this.create(resource, body, place.namespace) };
     }
     const template = (object: { spec?: { template?: unknown } }): string => JSON.stringify(sorted(object.spec?.template));
     if (resource === "jobs" && template(existing) !== template(body as { spec?: { template?: unknown } }))
-      return { code: 422, message: `Job.batch "${name}" is invalid: spec.template: Invalid value: field is immutable` };
+      return {
+        code: 422,
+        message: `Job.batch "${name}" is invalid: spec.template: Invalid value: ${template(existing)}: field is immutable`,
+      };
+    if (isDryRun) return { code: 200, object: { ...existing, ...body } };
     this.#applied.set(keyOf(place), owners.set(manager, body));
     const after = structuredClone(existing);
     mergePatch(after, body);
@@ -153,12 +162,15 @@ function keyOf({ resource, name, namespace }: Place): string {
 }
 
 /** Whether a list or a watch asks for this object. */
-export function isWanted({ metadata }: Stored, namespace: string, query: URLSearchParams): boolean {
+export function isWanted({ metadata, ...rest }: Stored, namespace: string, query: URLSearchParams): boolean {
   const selector = (query.get("labelSelector") ?? "").split(",").filter((part) => part !== "");
-  const name = /^metadata\.name=(.+)$/.exec(query.get("fieldSelector") ?? "")?.[1];
+  const field = query.get("fieldSelector") ?? "";
+  const name = /^metadata\.name=(.+)$/.exec(field)?.[1];
+  const type = /^type=(.+)$/.exec(field)?.[1];
   return (
     metadata.namespace === namespace &&
     (name === undefined || metadata.name === name) &&
+    (type === undefined || (rest as { type?: string }).type === type) &&
     selector.every((part) => {
       const [key = "", value] = part.split("=");
       return metadata.labels?.[key] === value;

@@ -8,10 +8,10 @@ import { Cluster } from "../../src/k8s/launch/cluster.js";
 import { launch } from "../../src/k8s/launch/launch.js";
 import { toYamlStream } from "../../src/k8s/write.js";
 import { exitCodeOf } from "../../src/util/error.js";
-import { FakeApi } from "./fake-api.js";
+import { FakeApi, type Stored } from "./fake-api.js";
 import { FakeControllers } from "./fake-controllers.js";
 import { findKubectl } from "./kubectl.js";
-import { rendered } from "./rendered.js";
+import { rendered, renderedAt } from "./rendered.js";
 
 const COORDINATOR = "quickstart-coordinator";
 const WORKERS = "quickstart-workers";
@@ -132,6 +132,55 @@ describe("a launched run", () => {
     expect(run.lines.filter((line) => line.includes("waits for a node"))).toHaveLength(1);
   });
 
+  it("says why pods are not made, or don't start, as only events tell, and only of its own", async () => {
+    const run = start();
+    const leader = await cluster.pod(COORDINATOR);
+    await cluster.pod(WORKERS);
+    const of = (kind: string, object: Stored | undefined) => ({ kind, name: object?.metadata.name, uid: object?.metadata.uid });
+    const warn = (name: string, involvedObject: object, reason: string, message: string): unknown =>
+      api.create("events", { apiVersion: "v1", kind: "Event", metadata: { name }, type: "Warning", reason, message, involvedObject });
+    const secret = 'MountVolume.SetUp failed for volume "token" : secret "quickstart-token" not found';
+    for (const name of ["a", "b"]) warn(name, of("Pod", cluster.active(COORDINATOR)), "FailedMount", secret);
+    const workers = api.list("jobs").find(({ metadata }) => metadata.name === WORKERS);
+    warn("c", { kind: "Pod", name: "other", uid: "other" }, "FailedMount", secret);
+    warn("d", of("Pod", cluster.active(COORDINATOR)), "Unhealthy", "Startup probe failed");
+    warn("e", of("Job", workers), "FailedCreate", 'pods "quickstart-workers-0-x" is forbidden: exceeded quota');
+    await run.said(`${WORKERS}: can't make a pod: pods "quickstart-workers-0-x" is forbidden: exceeded quota`);
+    expect(run.lines.slice(1)).toEqual([`${leader}: can't start yet: ${secret}`, expect.stringContaining("can't make a pod")]);
+    run.stop();
+    await run.ended;
+  });
+
+  it("needs no right to read events", async () => {
+    api.intercept = (_method, path) => (path.endsWith("/events") ? { code: 403, message: "events is forbidden" } : null);
+    const run = start();
+    const leader = await bothRun();
+    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
+    cluster.end(leader, 0);
+    expect(await run.ended).toBeNull();
+    expect(run.lines.join("\n")).not.toContain("forbidden");
+  });
+
+  it("follows a coordinator that is deleted, and whose log goes with it", async () => {
+    const run = start();
+    const first = await bothRun();
+    api.writeLog(first, "step 5/100");
+    await run.said("step 5/100");
+    cluster.terminate(first);
+    const second = await cluster.pod(COORDINATOR);
+    cluster.run(second);
+    api.writeLog(second, "coordinator 2 of the run: 5 steps are committed");
+    await run.said("coordinator 2 of the run");
+    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
+    cluster.end(second, 0);
+    expect(await run.ended).toBeNull();
+    expect(run.lines.slice(1)).toEqual([
+      "step 5/100",
+      "coordinator 2 of the run: 5 steps are committed",
+      "the run quickstart has finished",
+    ]);
+  });
+
   it("follows a coordinator that is replaced", async () => {
     const run = start();
     const first = await bothRun();
@@ -169,20 +218,35 @@ describe("a launched run", () => {
     cluster.end(leader, 2);
     const error = await run.ended;
     expect(exitCodeOf(error)).toBe(2);
-    expect((error as Error).message).toContain(`${COORDINATOR} failed: ${leader} matched a rule with action FailJob`);
+    expect((error as Error).message).toContain(
+      `${COORDINATOR} failed: Container coordinator for pod default/${leader} failed with exit code 2 matching FailJob rule at index 0`,
+    );
     expect(run.lines.join("\n")).toContain("  | error: data/cifar10 is not there");
     expect(api.list("jobs").find(({ metadata }) => metadata.name === WORKERS)?.spec.suspend).toBe(true);
     expect(cluster.active(WORKERS, "0")).toBeUndefined();
   });
 
-  it("fails with 1 when a worker's place has failed too often, and names what failed first", async () => {
+  it("goes on without a place that has failed too often, and tells which", async () => {
     const run = start();
-    await bothRun();
-    const first = await cluster.pod(WORKERS, "1");
+    const leader = await bothRun();
     for (let i = 0; i < 6; i++) cluster.end(await cluster.pod(WORKERS, "1"), 1);
+    await run.said(`${WORKERS}: has failed too often at index 1, which is given up`);
+    expect(cluster.active(WORKERS, "1")).toBeUndefined();
+    cluster.end(leader, 0);
+    expect(await run.ended).toBeNull();
+  });
+
+  it.each([
+    [2, "Job has exceeded the specified maximal number of failed indexes", ["1"]],
+    [1, "Job has failed indexes", ["0", "1"]],
+  ])("fails with 1 when fewer places than %i worker needs are left, and names what failed first", async (minWorkers, why, indexes) => {
+    const run = start(rendered({ minWorkers }));
+    await bothRun();
+    const first = await cluster.pod(WORKERS, indexes[0]);
+    for (const index of indexes) for (let i = 0; i < 6; i++) cluster.end(await cluster.pod(WORKERS, index), 1);
     const error = await run.ended;
     expect(exitCodeOf(error)).toBe(1);
-    expect((error as Error).message).toBe(`${WORKERS} failed: Job has failed indexes; first, worker of ${first} ended with 1: failed`);
+    expect((error as Error).message).toBe(`${WORKERS} failed: ${why}; first, worker of ${first} ended with 1: failed`);
     expect(api.list("jobs").find(({ metadata }) => metadata.name === COORDINATOR)?.spec.suspend).toBe(true);
   });
 
@@ -204,6 +268,26 @@ describe("a launched run", () => {
 });
 
 describe("a queued run", () => {
+  it("tells of each time that it waits", async () => {
+    const run = start(rendered({ queue: "research" }));
+    const setSuspended = (suspend: boolean): void =>
+      api.update("jobs", WORKERS, (job) => {
+        job.spec.suspend = suspend;
+        // The condition's time is in whole seconds.
+        if (!suspend && job.status?.conditions) job.status.conditions[0].lastTransitionTime = "2026-01-01T00:00:00Z";
+      });
+    await run.said("waits in the queue research");
+    setSuspended(false);
+    await bothRun();
+    setSuspended(true);
+    await cluster.until(() => cluster.active(WORKERS, "0") === undefined);
+    setSuspended(false);
+    await bothRun();
+    run.stop();
+    await run.ended;
+    expect(run.lines.filter((line) => line.includes("waits in the queue"))).toHaveLength(2);
+  });
+
   it("that was admitted stays so when it is launched, and so followed, again", async () => {
     const objects = rendered({ queue: "research" });
     const run = start(objects);
@@ -238,13 +322,24 @@ describe("a launch that can't begin", () => {
         const other = rendered({ image: "isoerg:other" }).find(({ kind, metadata }) => kind === "Job" && metadata.name === COORDINATOR);
         if (other) api.create("jobs", other);
       },
+      "Job quickstart-coordinator is there already, with other settings that can't be changed: " +
+        'Job.batch "quickstart-coordinator" is invalid: spec.template: field is immutable',
+    ],
+    [
+      "another experiment under that name",
+      () => {
+        const other = renderedAt(["epochs=3"]).find(({ kind, metadata }) => kind === "Job" && metadata.name === COORDINATOR);
+        if (other) api.create("jobs", other);
+      },
       "Job quickstart-coordinator is there already, with other settings",
     ],
-  ])("says why: %s", async (_name, prepare, message) => {
+  ])("says why, and has changed nothing: %s", async (_name, prepare, message) => {
     prepare();
     const error = await start().ended;
     expect((error as Error).message).toContain(message);
+    expect((error as Error).message.length).toBeLessThan(300);
     expect(exitCodeOf(error)).toBe(2);
+    expect(api.list("configmaps")).toEqual([]);
   });
 
   it("says that there is no server", async () => {

@@ -14,7 +14,7 @@ import { type Manifest, renderObjects } from "../../src/k8s/objects.js";
 import { graceSecondsOf, k8sOptions, nameOf } from "../../src/k8s/options.js";
 import { toFiles } from "../../src/k8s/write.js";
 import { packageRoot } from "../../src/util/package.js";
-import { containersOf, podsOf, quickstart, rendered } from "./rendered.js";
+import { containersOf, podsOf, quickstart, rendered, renderedAt } from "./rendered.js";
 import { problemsOf } from "./schema.js";
 
 const variants = {
@@ -49,6 +49,27 @@ describe.each(Object.entries(variants))("a rendered run, %s,", (_name, over) => 
       await expect(command.parseAsync(asked, { from: "user" }), args.join(" ")).resolves.toBeDefined();
     }
   });
+});
+
+describe("a workers' Job", () => {
+  it.each([
+    [{ workers: 2, minWorkers: 1 }, undefined], // with the last place
+    [{ workers: 2, minWorkers: 2 }, 0],
+    [{ workers: 8, minWorkers: 3 }, 5],
+    [{ workers: 4, gpus: 8, minWorkers: 16 }, 2],
+    [{ workers: 4, gpus: 8, minWorkers: 17 }, 1],
+    [{ workers: 1, minWorkers: 1 }, undefined],
+  ])("fails when the run can't go on with the places that are left: %o", (over, expected) => {
+    expect(jobOf(rendered(over), "quickstart-workers").spec?.maxFailedIndexes).toBe(expected);
+  });
+});
+
+it("a coordinator's template, which can't be changed, tells one experiment from another", () => {
+  const [one, same, other] = [rendered(), rendered(), renderedAt(["epochs=3"])].map(
+    (objects) => jobOf(objects, "quickstart-coordinator").spec?.template.metadata?.annotations,
+  );
+  expect(same).toEqual(one);
+  expect(other).not.toEqual(one);
 });
 
 function quiet(command: Command): Command {

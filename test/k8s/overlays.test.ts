@@ -132,6 +132,13 @@ describe("the controllers' objects", () => {
     ]);
   });
 
+  it("ask for nothing behind a feature gate of JobSet, unless told to", () => {
+    const alone = renderJobSet(quickstart, options({ restartJob: true }));
+    expect(JSON.stringify(forms)).not.toContain('"RestartJob"');
+    expect(JSON.stringify(alone)).toContain('"action":"RestartJob","targetReplicatedJobs":["coordinator","workers"]');
+    expect(alone.flatMap(problems)).toEqual([]);
+  });
+
   it("workers find the coordinator by the names that JobSet gives", () => {
     for (const objects of Object.values(forms)) {
       const [, workers] = podsOf(objects);

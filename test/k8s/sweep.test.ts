@@ -15,7 +15,7 @@ import type { Runner } from "../../src/sweep/runner.js";
 import { createStrategy } from "../../src/sweep/spec.js";
 import { requestOf, requestSchema, resultOf, type TrialReply, type TrialRequest } from "../../src/sweep/trial/request.js";
 import { FakeApi, type Stored } from "./fake-api.js";
-import { FakeControllers } from "./fake-controllers.js";
+import { FakeControllers, isOver } from "./fake-controllers.js";
 import { quickstart } from "./rendered.js";
 import { configOf, DIGEST, inBucket, spec } from "./study.js";
 
@@ -186,7 +186,7 @@ describe("a study on a cluster", () => {
         const wrap = (cluster: Cluster): Cluster => {
           const life = mortal(cluster);
           api.onChange((resource, type, job) => {
-            if (resource === "jobs" && type === "MODIFIED" && job.status?.conditions && ++ended === deathAfter) {
+            if (resource === "jobs" && type === "MODIFIED" && isOver(job) && ++ended === deathAfter) {
               life.die();
               resolve();
             }
@@ -196,7 +196,7 @@ describe("a study on a cluster", () => {
         void work("killed", { wrap });
       });
       // What was under way goes on without a launcher.
-      await controllers.until(() => api.list("jobs").every(({ status }) => status?.conditions !== undefined));
+      await controllers.until(() => api.list("jobs").every(isOver));
     }
     const { jobs } = await work("killed");
     expect(jobs).toEqual(await undisturbed());
@@ -210,11 +210,11 @@ describe("a study on a cluster", () => {
     const seen = answering((request) => (isHeld && seen.pods.length > 6 ? null : worked(request)));
     const working = work("cancelled", { signal: stop.signal });
     await controllers.until(() => seen.pods.length >= 9);
-    const held = api.list("jobs").filter(({ status }) => status?.conditions === undefined);
+    const held = api.list("jobs").filter((job) => !isOver(job));
     expect(held.length).toBeGreaterThan(0);
     stop.abort(new Error("Ctrl-C"));
     await expect(working).rejects.toThrow("Ctrl-C");
-    expect(api.list("jobs").filter(({ status }) => status?.conditions === undefined)).toEqual([]);
+    expect(api.list("jobs").filter((job) => !isOver(job))).toEqual([]);
     await controllers.until(() => api.list("pods").every(({ status }) => status.phase === "Succeeded"));
     isHeld = false;
     expect((await work("cancelled")).jobs).toEqual(await undisturbed());
@@ -280,7 +280,7 @@ describe("a study on a cluster", () => {
   it("ends where the image doesn't understand what it is asked, and leaves nothing running", async () => {
     answering((_request, pod) => (pod.startsWith("tune-j0000") ? { code: 2, message: "error: unknown option\n" } : null));
     await expect(work("wrong")).rejects.toMatchObject({ code: "CONFIG", message: expect.stringContaining("ended with 2") });
-    expect(api.list("jobs").filter(({ status }) => status?.conditions === undefined)).toEqual([]);
+    expect(api.list("jobs").filter((job) => !isOver(job))).toEqual([]);
   });
 
   it("does not take the Jobs of another study of that name for its own", async () => {

@@ -8,6 +8,7 @@ import {
   ApiException,
   BatchV1Api,
   CoreV1Api,
+  type CoreV1Event,
   KubeConfig,
   KubernetesObjectApi,
   Log,
@@ -24,6 +25,17 @@ export interface ClusterOptions {
   readonly kubeconfig?: string;
   readonly context?: string;
   readonly namespace: string | null;
+}
+
+/** What can be followed; by labels, and events, which have none, by fields. */
+interface Followed {
+  readonly jobs: V1Job;
+  readonly pods: V1Pod;
+  readonly events: CoreV1Event;
+}
+
+function queryFor(kind: keyof Followed, selector: string): { labelSelector: string } | { fieldSelector: string } {
+  return kind === "events" ? { fieldSelector: selector } : { labelSelector: selector };
 }
 
 const FIELD_MANAGER = "isoerg";
@@ -61,12 +73,21 @@ export class Cluster {
    * Server-side apply: made where it is missing, changed where it differs.
    * @returns the uid of what is there now @throws IsoergError that says which object and why
    */
-  async apply(object: Manifest): Promise<string> {
+  apply(object: Manifest): Promise<string> {
+    return this.#apply(object, undefined);
+  }
+
+  /** Asks whether an object would be taken, and changes nothing. @throws IsoergError as `apply` does */
+  async check(object: Manifest): Promise<void> {
+    await this.#apply(object, "All");
+  }
+
+  async #apply(object: Manifest, dryRun: "All" | undefined): Promise<string> {
     const { namespace = this.namespace } = object.metadata;
     const whole = { ...object, metadata: { ...object.metadata, namespace } };
     try {
       const admitted = await this.#asAdmitted(whole);
-      const { metadata } = await this.#objects.patch(admitted, undefined, undefined, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
+      const { metadata } = await this.#objects.patch(admitted, undefined, dryRun, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
       return metadata?.uid ?? "";
     } catch (error) {
       throw refusalOf(error, `${object.kind} ${object.metadata.name}`, this.server);
@@ -109,21 +130,21 @@ export class Cluster {
    * Calls `onChange` with all objects of a kind that are there, at first and after each change, until the signal.
    * @throws IsoergError where the server refuses (no right, no such namespace); anything passing is tried again
    */
-  async follow<Kind extends "jobs" | "pods">(
+  async follow<Kind extends keyof Followed>(
     kind: Kind,
-    labelSelector: string,
-    onChange: (objects: readonly (Kind extends "jobs" ? V1Job : V1Pod)[]) => void,
+    selector: string,
+    onChange: (objects: readonly Followed[Kind][]) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    type Item = Kind extends "jobs" ? V1Job : V1Pod;
+    type Item = Followed[Kind];
     let failures = 0;
     while (!signal.aborted) {
       try {
-        const list = await this.#list(kind, labelSelector);
+        const list = await this.#list(kind, selector);
         failures = 0;
-        const known = new Map<string, Item>((list.items as Item[]).map((item) => [item.metadata?.uid ?? "", item]));
+        const known = new Map<string, Item>((list.items as unknown as Item[]).map((item) => [item.metadata?.uid ?? "", item]));
         onChange([...known.values()]);
-        await this.#watch(kind, { labelSelector, resourceVersion: list.metadata?.resourceVersion }, signal, (type, item) => {
+        await this.#watch(kind, { ...queryFor(kind, selector), resourceVersion: list.metadata?.resourceVersion }, signal, (type, item) => {
           const object = item as Item;
           if (type === "DELETED") known.delete(object.metadata?.uid ?? "");
           else if (type === "ADDED" || type === "MODIFIED") known.set(object.metadata?.uid ?? "", object);
@@ -146,45 +167,60 @@ export class Cluster {
     return (await this.#list("pods", labelSelector)).items as V1Pod[];
   }
 
-  async #list(kind: "jobs" | "pods", labelSelector: string) {
-    const asked = { namespace: this.namespace, labelSelector };
-    return kind === "jobs"
-      ? await this.#config.makeApiClient(BatchV1Api).listNamespacedJob(asked)
-      : await this.#config.makeApiClient(CoreV1Api).listNamespacedPod(asked);
+  async #list(kind: keyof Followed, selector: string) {
+    const asked = { namespace: this.namespace, ...queryFor(kind, selector) };
+    if (kind === "jobs") return await this.#config.makeApiClient(BatchV1Api).listNamespacedJob(asked);
+    const core = this.#config.makeApiClient(CoreV1Api);
+    return kind === "pods" ? await core.listNamespacedPod(asked) : await core.listNamespacedEvent(asked);
   }
 
   /** Settles when the watch ends, in whatever way: the list that follows tells what was missed. */
   async #watch(
-    kind: "jobs" | "pods",
-    query: { labelSelector: string; resourceVersion: string | undefined },
+    kind: keyof Followed,
+    query: { labelSelector?: string; fieldSelector?: string; resourceVersion: string | undefined },
     signal: AbortSignal,
     onEvent: (type: string, object: unknown) => void,
   ): Promise<void> {
     const path = `${kind === "jobs" ? "/apis/batch/v1" : "/api/v1"}/namespaces/${this.namespace}/${kind}`;
     await new Promise<void>((resolve) => {
-      new Watch(this.#config)
-        .watch(path, { ...query, allowWatchBookmarks: true }, onEvent, () => resolve())
-        .then((request) => {
-          if (signal.aborted) request.abort();
-          signal.addEventListener("abort", () => request.abort(), { once: true });
-        }, resolve);
-      signal.addEventListener("abort", () => resolve(), { once: true });
+      let request: AbortController | null = null;
+      const done = (): void => {
+        signal.removeEventListener("abort", stop); // a run of weeks has thousands of watches
+        resolve();
+      };
+      const stop = (): void => {
+        request?.abort();
+        done();
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      new Watch(this.#config).watch(path, { ...query, allowWatchBookmarks: true }, onEvent, done).then((begun) => {
+        request = begun;
+        if (signal.aborted) begun.abort();
+      }, done);
     });
   }
 
-  /** Lines of a container's log with their times, from the start or a time on; with `follow` until it ends or the signal. */
+  /**
+   * Lines of a container's log with their times, from the start or a time on; with `follow` until it ends or the signal. None of a
+   * pod that is gone, whose log went with it. @throws IsoergError where the server refuses
+   */
   async *log(
     pod: string,
     container: string,
     { follow, sinceTime, tailLines, signal }: { follow: boolean; sinceTime?: string; tailLines?: number; signal: AbortSignal },
   ): AsyncGenerator<{ readonly time: string; readonly text: string }> {
     const stream = new PassThrough();
-    const request = await new Log(this.#config).log(this.namespace, pod, container, stream, {
+    const options = {
       follow,
       timestamps: true,
       ...(sinceTime !== undefined && { sinceTime }),
       ...(tailLines !== undefined && { tailLines }),
+    };
+    const request = await new Log(this.#config).log(this.namespace, pod, container, stream, options).catch((error: unknown) => {
+      if (error instanceof ApiException && error.code === 404) return null;
+      throw refusalOf(error, `log of ${pod}`, this.server);
     });
+    if (request === null) return;
     const stop = (): void => {
       request.abort();
       stream.end();
@@ -221,11 +257,16 @@ function refusalOf(error: unknown, what: string, server: string): IsoergError {
   if (error.code === 409)
     return new IsoergError("USAGE", `${what}: others have changed what is to be applied: ${message}`, { cause: error });
   if (error.code === 422 && /immutable/.test(message))
-    return new IsoergError("USAGE", `${what} is there already, with other settings that can't be changed: ${message}`, {
+    return new IsoergError("USAGE", `${what} is there already, with other settings that can't be changed: ${withoutValues(message)}`, {
       hint: "Give --name another name, or delete the run first.",
       cause: error,
     });
   return new IsoergError("USAGE", `${what}: refused: ${message}`, { cause: error });
+}
+
+/** The server repeats what it refuses, a pod's template for example in one line of thousands of characters. */
+function withoutValues(message: string): string {
+  return message.replace(/: Invalid value: (\{.*\}|\S*\{.*\}): /gs, ": ");
 }
 
 function messageOf(body: unknown): string | undefined {

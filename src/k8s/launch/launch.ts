@@ -3,11 +3,22 @@
  * the first failure. The cluster does the work: a launcher that is interrupted leaves the run as it is, and one that is started again
  * with the same run takes up following it.
  */
-import type { V1Job, V1Pod } from "@kubernetes/client-node";
+import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
 import { IsoergError } from "../../util/error.js";
 import type { Manifest } from "../objects.js";
 import type { Cluster } from "./cluster.js";
-import { type Failure, firstFailure, hasEnded, leadingPod, nameOf, remarksOn, remarksOnJob, type Standing, standingOf } from "./view.js";
+import {
+  type Failure,
+  firstFailure,
+  hasEnded,
+  leadingPod,
+  nameOf,
+  remarksOn,
+  remarksOnEvents,
+  remarksOnJob,
+  type Standing,
+  standingOf,
+} from "./view.js";
 
 export interface LaunchOptions {
   readonly cluster: Cluster;
@@ -31,6 +42,8 @@ const LOG_END_MS = 10_000;
  * @throws IsoergError for a run that failed, with the exit code of what failed first; STOPPED where `signal` came first
  */
 export async function launch({ cluster, name, objects, say, signal }: LaunchOptions): Promise<void> {
+  // All or nothing: half of another run's objects would change one that is under way.
+  for (const object of objects) await cluster.check(object);
   for (const object of objects) await cluster.apply(object);
   say(`applied ${objects.length} objects to ${cluster.namespace} on ${cluster.server}`);
   const over = new AbortController();
@@ -42,6 +55,8 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
     say(text);
   };
   let jobs: readonly V1Job[] | null = null;
+  let pods: readonly V1Pod[] = [];
+  let events: readonly CoreV1Event[] = [];
   let first: Failure | null = null;
   let telling: Promise<void> = Promise.resolve();
   const log = new CoordinatorLog(cluster, say, stop);
@@ -54,9 +69,15 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
     if (now !== null && now.kind !== "underWay") settle(now);
   };
 
-  const notePods = (pods: readonly V1Pod[]): void => {
-    for (const { key, text } of pods.flatMap(remarksOn)) sayOnce(key, text);
-    const failure = first === null ? firstFailure(pods) : null;
+  const noteEvents = (): void => {
+    const owners = new Set([...(jobs ?? []), ...pods].map(({ metadata }) => metadata?.uid ?? ""));
+    for (const { key, text } of remarksOnEvents(events, owners)) sayOnce(key, text);
+  };
+  const notePods = (seen: readonly V1Pod[]): void => {
+    pods = seen;
+    for (const { key, text } of seen.flatMap(remarksOn)) sayOnce(key, text);
+    noteEvents();
+    const failure = first === null ? firstFailure(seen) : null;
     if (failure === null) return;
     first = failure;
     telling = tellLog(cluster, failure, say, signal);
@@ -70,6 +91,7 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
       (seen) => {
         jobs = seen;
         for (const { key, text } of seen.flatMap(remarksOnJob)) sayOnce(key, text);
+        noteEvents();
         decide();
       },
       stop,
@@ -84,6 +106,12 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
       stop,
     ),
   ]);
+  // A help to a person: a launcher that may not read events does without.
+  const hear = (seen: readonly CoreV1Event[]): void => {
+    events = seen;
+    noteEvents();
+  };
+  const listening = cluster.follow("events", "type=Warning", hear, stop).catch(() => {});
   const interrupted = new Promise<never>((_resolve, reject) => {
     const why = new IsoergError("STOPPED", `no longer followed; the run ${name} goes on in the cluster`, {
       hint: `The same command follows it again. To end it: kubectl -n ${cluster.namespace} delete jobs -l app.kubernetes.io/instance=${name}`,
@@ -104,6 +132,7 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
   } finally {
     over.abort();
     await following.catch(() => {});
+    await listening;
   }
 }
 
@@ -126,9 +155,9 @@ async function tellLog(cluster: Cluster, { pod, container }: Failure, say: (text
   try {
     const lines = [];
     for await (const { text } of cluster.log(pod, container, { follow: false, tailLines: TAIL_LINES, signal })) lines.push(`  | ${text}`);
-    say(`the end of the log of ${pod}:\n${lines.join("\n")}`);
+    say(lines.length === 0 ? `the log of ${pod} is empty, or gone with it` : `the end of the log of ${pod}:\n${lines.join("\n")}`);
   } catch (error) {
-    say(`the log of ${pod} is gone: ${(error as Error).message}`);
+    say(`the log of ${pod} can't be read: ${(error as Error).message}`);
   }
 }
 

@@ -2,7 +2,7 @@
  * What a launcher makes of the cluster's objects: pure functions from Jobs and pods, as they are seen, to what is worth a line and to
  * how the run stands. No clock, no network. The rules are Kubernetes' own: a Job's conditions decide, pods explain.
  */
-import type { V1ContainerStatus, V1Job, V1Pod } from "@kubernetes/client-node";
+import type { CoreV1Event, V1ContainerStatus, V1Job, V1JobCondition, V1Pod } from "@kubernetes/client-node";
 import { coordinatorName, workersName } from "../names.js";
 
 /** Something to tell a person, once for each key. */
@@ -58,6 +58,24 @@ export function remarksOn(pod: V1Pod): readonly Remark[] {
   return remarks;
 }
 
+/** Events of what would otherwise be waited for without a word: a volume, a Secret, a pod that may not be made. */
+const HINDRANCES: Readonly<Record<string, string>> = {
+  FailedMount: "can't start yet",
+  FailedAttachVolume: "can't start yet",
+  FailedCreatePodSandBox: "can't start yet",
+  FailedCreate: "can't make a pod",
+};
+
+/** @param owners uids of the objects that are the run's */
+export function remarksOnEvents(events: readonly CoreV1Event[], owners: ReadonlySet<string>): readonly Remark[] {
+  return events.flatMap(({ involvedObject, reason = "", message = "" }) => {
+    const what = HINDRANCES[reason];
+    const uid = involvedObject.uid ?? "";
+    if (what === undefined || !owners.has(uid)) return [];
+    return [{ key: `${uid} ${reason} ${message}`, text: `${involvedObject.name}: ${what}: ${message}` }];
+  });
+}
+
 /** The earliest failure among pods. */
 export function firstFailure(pods: readonly V1Pod[]): Failure | null {
   const failures = pods.flatMap((pod) => failureOf(pod) ?? []);
@@ -93,27 +111,38 @@ function whyEnded(exitCode: number, reason: string | undefined): string {
   return reason === undefined || reason === "Error" ? "failed" : reason;
 }
 
-/** A Job's own words: that it waits in a queue, that it gave up. */
+/** A Job's own words: that it waits in a queue (each time), that it has given up places, that it is about to fail. */
 export function remarksOnJob(job: V1Job): readonly Remark[] {
   const name = job.metadata?.name ?? "";
-  const queue = job.metadata?.labels?.["kueue.x-k8s.io/queue-name"];
-  const where = queue === undefined ? "is suspended" : `waits in the queue ${queue}`;
-  return job.spec?.suspend === true ? [{ key: `${name} suspended`, text: `${name}: ${where}` }] : [];
+  const remarks: Remark[] = [];
+  const say = (key: string, text: string): void => void remarks.push({ key: `${name} ${key}`, text: `${name}: ${text}` });
+  const suspended = conditionOf(job, "Suspended");
+  if (suspended) {
+    const queue = job.metadata?.labels?.["kueue.x-k8s.io/queue-name"];
+    const since = new Date(suspended.lastTransitionTime ?? 0).toISOString();
+    say(`suspended ${since}`, queue === undefined ? "is suspended" : `waits in the queue ${queue}`);
+  }
+  const { failedIndexes } = job.status ?? {};
+  if (failedIndexes) say(`gave up ${failedIndexes}`, `has failed too often at index ${failedIndexes}, which is given up`);
+  const failing = conditionOf(job, "FailureTarget");
+  if (failing && !conditionOf(job, "Failed")) say("fails", `fails: ${failing.message ?? failing.reason}; what runs of it ends first`);
+  return remarks;
+}
+
+function conditionOf(job: V1Job | undefined, wanted: string): V1JobCondition | undefined {
+  return job?.status?.conditions?.find(({ type, status }) => type === wanted && status === "True");
 }
 
 /** @param name of the run @param jobs its Jobs, as last seen */
 export function standingOf(name: string, jobs: readonly V1Job[]): Standing {
   const [coordinator, workers] = [coordinatorName(name), workersName(name)];
-  const conditionOf = (job: string, wanted: string) =>
-    jobs
-      .find(({ metadata }) => metadata?.name === job)
-      ?.status?.conditions?.find(({ type, status }) => type === wanted && status === "True");
-  if (conditionOf(coordinator, "Complete")) return { kind: "finished" };
+  const called = (job: string) => jobs.find(({ metadata }) => metadata?.name === job);
+  if (conditionOf(called(coordinator), "Complete")) return { kind: "finished" };
   for (const [job, other] of [
     [coordinator, workers],
     [workers, coordinator],
   ] as const) {
-    const failed = conditionOf(job, "Failed");
+    const failed = conditionOf(called(job), "Failed");
     if (failed) return { kind: "failed", job, other, reason: failed.message ?? failed.reason ?? "it failed" };
   }
   return { kind: "underWay" };
