@@ -20,7 +20,7 @@ export class FakeApi {
   readonly #logs = new FakeLogs();
   readonly #watches = new Set<ServerResponse>();
   /** Answers a request before it is looked at; for refusals and outages. */
-  intercept: ((method: string, path: string) => { code: number; message: string } | null) | null = null;
+  intercept: ((method: string, path: string, query: URLSearchParams) => { code: number; message: string } | null) | null = null;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -103,7 +103,7 @@ export class FakeApi {
     const { pathname } = url;
     const method = request.method ?? "GET";
     try {
-      const refused = this.intercept?.(method, pathname);
+      const refused = this.intercept?.(method, pathname, url.searchParams);
       if (refused) return fail(response, refused.code, refused.message);
       const discovered = discovery(pathname);
       if (discovered !== undefined) return reply(response, 200, discovered);

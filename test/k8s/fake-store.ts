@@ -133,7 +133,8 @@ export class FakeStore {
     if (existing === undefined && isDryRun) return { code: 201, object: body };
     if (existing === undefined) {
       this.#applied.set(keyOf(place), owners.set(manager, body));
-      return { code: 201, object: this.create(resource, body, place.namespace) };
+      const managedFields = [{ manager, operation: "Apply" }];
+      return { code: 201, object: this.create(resource, { ...body, metadata: { ...body.metadata, managedFields } }, place.namespace) };
     }
     const template = (object: { spec?: { template?: unknown } }): string => JSON.stringify(sorted(object.spec?.template));
     if (resource === "jobs" && template(existing) !== template(body as { spec?: { template?: unknown } }))

@@ -11,7 +11,7 @@ import { exitCodeOf } from "../../src/util/error.js";
 import { FakeApi, type Stored } from "./fake-api.js";
 import { FakeControllers } from "./fake-controllers.js";
 import { findKubectl } from "./kubectl.js";
-import { rendered, renderedAt } from "./rendered.js";
+import { BUCKET_OPTIONS, IN_BUCKET, rendered, renderedAt } from "./rendered.js";
 
 const COORDINATOR = "quickstart-coordinator";
 const WORKERS = "quickstart-workers";
@@ -144,7 +144,8 @@ describe("a launched run", () => {
     const workers = api.list("jobs").find(({ metadata }) => metadata.name === WORKERS);
     warn("c", { kind: "Pod", name: "other", uid: "other" }, "FailedMount", secret);
     warn("d", of("Pod", cluster.active(COORDINATOR)), "Unhealthy", "Startup probe failed");
-    warn("e", of("Job", workers), "FailedCreate", 'pods "quickstart-workers-0-x" is forbidden: exceeded quota');
+    for (const tried of ["x", "y"])
+      warn(`e-${tried}`, of("Job", workers), "FailedCreate", `pods "quickstart-workers-0-${tried}" is forbidden: exceeded quota`);
     await run.said(`${WORKERS}: can't make a pod: pods "quickstart-workers-0-x" is forbidden: exceeded quota`);
     expect(run.lines.slice(1)).toEqual([`${leader}: can't start yet: ${secret}`, expect.stringContaining("can't make a pod")]);
     run.stop();
@@ -264,6 +265,41 @@ describe("a launched run", () => {
     cluster.end(leader, 0);
     expect(await again.ended).toBeNull();
     expect(api.list("jobs")).toHaveLength(2);
+  });
+});
+
+describe("a run that is launched again", () => {
+  const policies = (): readonly string[] => api.list("networkpolicies").map(({ metadata }) => metadata.name);
+  const inBucket = renderedAt(IN_BUCKET, BUCKET_OPTIONS);
+
+  it("without its bucket loses the way to it, and nothing that others made", async () => {
+    const first = start(inBucket);
+    await cluster.pod(WORKERS);
+    first.stop();
+    await first.ended;
+    expect(policies()).toContain("quickstart-bucket");
+    const metrics = {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "NetworkPolicy",
+      metadata: { ...rendered()[0]?.metadata, name: "quickstart-metrics" },
+    };
+    api.create("networkpolicies", metrics);
+    for (const job of [COORDINATOR, WORKERS]) api.remove("jobs", job);
+    const again = start();
+    await again.said("deleted what is not of this run any more: NetworkPolicy quickstart-bucket");
+    expect(policies()).toEqual(["quickstart-deny", "quickstart-coordinator", "quickstart-workers", "quickstart-metrics"]);
+    again.stop();
+    await again.ended;
+  });
+
+  it("goes on where it may not look for policies, and says so", async () => {
+    api.intercept = (method, path) =>
+      method === "GET" && path.endsWith("/networkpolicies") ? { code: 403, message: 'User "tester" cannot list' } : null;
+    const run = start();
+    await run.said('policies of an earlier run may be left: network policies of default: not allowed: User "tester" cannot list');
+    await cluster.pod(WORKERS);
+    run.stop();
+    await run.ended;
   });
 });
 

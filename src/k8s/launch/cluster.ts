@@ -12,8 +12,10 @@ import {
   KubeConfig,
   KubernetesObjectApi,
   Log,
+  NetworkingV1Api,
   PatchStrategy,
   type V1Job,
+  type V1NetworkPolicy,
   type V1Pod,
   Watch,
 } from "@kubernetes/client-node";
@@ -91,6 +93,27 @@ export class Cluster {
       return metadata?.uid ?? "";
     } catch (error) {
       throw refusalOf(error, `${object.kind} ${object.metadata.name}`, this.server);
+    }
+  }
+
+  /**
+   * Deletes the network policies that were applied here for a run and are not among its objects any more: what is left of one would
+   * let its pods out by a way that nobody asked for. Those that others made stay. @returns names of what is deleted
+   */
+  async prunePolicies(labelSelector: string, objects: readonly Manifest[]): Promise<readonly string[]> {
+    const api = this.#config.makeApiClient(NetworkingV1Api);
+    const wanted = new Set(objects.filter(({ kind }) => kind === "NetworkPolicy").map(({ metadata }) => metadata.name));
+    try {
+      const { items } = await api.listNamespacedNetworkPolicy({ namespace: this.namespace, labelSelector });
+      const isOurs = ({ metadata }: V1NetworkPolicy): boolean =>
+        (metadata?.managedFields ?? []).some(({ manager, operation }) => manager === FIELD_MANAGER && operation === "Apply");
+      const stray = items
+        .filter((policy) => isOurs(policy) && !wanted.has(policy.metadata?.name ?? ""))
+        .map(({ metadata }) => metadata?.name ?? "");
+      for (const name of stray) await api.deleteNamespacedNetworkPolicy({ namespace: this.namespace, name });
+      return stray;
+    } catch (error) {
+      throw refusalOf(error, `network policies of ${this.namespace}`, this.server);
     }
   }
 

@@ -46,6 +46,11 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
   for (const object of objects) await cluster.check(object);
   for (const object of objects) await cluster.apply(object);
   say(`applied ${objects.length} objects to ${cluster.namespace} on ${cluster.server}`);
+  const selector = `app.kubernetes.io/name=isoerg,app.kubernetes.io/instance=${name}`;
+  await cluster.prunePolicies(selector, objects).then(
+    (names) => names.length > 0 && say(`deleted what is not of this run any more: NetworkPolicy ${names.join(", ")}`),
+    (error: Error) => say(`policies of an earlier run may be left: ${error.message}`),
+  );
   const over = new AbortController();
   const stop = AbortSignal.any([signal, over.signal]);
   const said = new Set<string>();
@@ -83,7 +88,6 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
     telling = tellLog(cluster, failure, say, signal);
   };
 
-  const selector = `app.kubernetes.io/name=isoerg,app.kubernetes.io/instance=${name}`;
   const following = Promise.all([
     cluster.follow(
       "jobs",

@@ -72,7 +72,8 @@ export function remarksOnEvents(events: readonly CoreV1Event[], owners: Readonly
     const what = HINDRANCES[reason];
     const uid = involvedObject.uid ?? "";
     if (what === undefined || !owners.has(uid)) return [];
-    return [{ key: `${uid} ${reason} ${message}`, text: `${involvedObject.name}: ${what}: ${message}` }];
+    const same = message.replaceAll(/"[^"]*"/g, '""'); // each try has a new pod's name in it
+    return [{ key: `${uid} ${reason} ${reason === "FailedCreate" ? same : message}`, text: `${involvedObject.name}: ${what}: ${message}` }];
   });
 }
 
@@ -122,10 +123,11 @@ export function remarksOnJob(job: V1Job): readonly Remark[] {
     const since = new Date(suspended.lastTransitionTime ?? 0).toISOString();
     say(`suspended ${since}`, queue === undefined ? "is suspended" : `waits in the queue ${queue}`);
   }
-  const { failedIndexes } = job.status ?? {};
+  const { failedIndexes, active = 0, terminating = 0 } = job.status ?? {};
   if (failedIndexes) say(`gave up ${failedIndexes}`, `has failed too often at index ${failedIndexes}, which is given up`);
   const failing = conditionOf(job, "FailureTarget");
-  if (failing && !conditionOf(job, "Failed")) say("fails", `fails: ${failing.message ?? failing.reason}; what runs of it ends first`);
+  if (failing && !conditionOf(job, "Failed") && active + terminating > 0)
+    say("fails", `fails: ${failing.message ?? failing.reason}; what runs of it ends first`);
   return remarks;
 }
 
