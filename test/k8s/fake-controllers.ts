@@ -138,9 +138,10 @@ export class FakeControllers {
     const succeeded = (index: string): boolean =>
       pods.some(({ status, metadata }) => status.phase === "Succeeded" && metadata.annotations?.[INDEX] === index);
     const failed = isIndexed ? indexes.filter((index) => (counts.get(index) ?? 0) > limit) : [];
-    if (failed.join(",") !== (job.status?.failedIndexes ?? "")) {
+    const counted = { failedIndexes: failed.join(","), succeeded: indexes.filter(succeeded).length };
+    if (counted.failedIndexes !== (job.status?.failedIndexes ?? "") || counted.succeeded !== (job.status?.succeeded ?? 0)) {
       return void this.#api.update("jobs", name, (object) => {
-        object.status = { ...object.status, failedIndexes: failed.join(",") };
+        object.status = { ...object.status, ...counted };
       });
     }
     if (failed.length > (job.spec.maxFailedIndexes ?? Number.POSITIVE_INFINITY))

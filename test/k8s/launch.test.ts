@@ -9,7 +9,7 @@ import { launch } from "../../src/k8s/launch/launch.js";
 import { toYamlStream } from "../../src/k8s/write.js";
 import { exitCodeOf } from "../../src/util/error.js";
 import { FakeApi, type Stored } from "./fake-api.js";
-import { FakeControllers } from "./fake-controllers.js";
+import { FakeControllers, isOver } from "./fake-controllers.js";
 import { findKubectl } from "./kubectl.js";
 import { BUCKET_OPTIONS, IN_BUCKET, rendered, renderedAt } from "./rendered.js";
 
@@ -233,8 +233,14 @@ describe("a launched run", () => {
     for (let i = 0; i < 6; i++) cluster.end(await cluster.pod(WORKERS, "1"), 1);
     await run.said(`${WORKERS}: has failed too often at index 1, which is given up`);
     expect(cluster.active(WORKERS, "1")).toBeUndefined();
+    // Workers end well when the run has ended; their Job, of which one place has failed, fails then.
+    cluster.end(await cluster.pod(WORKERS, "0"), 0);
+    await cluster.until(() => api.list("jobs").some((job) => job.metadata.name === WORKERS && isOver(job)));
+    api.writeLog(leader, "100 of 100 steps are saved");
+    await run.said("100 of 100");
     cluster.end(leader, 0);
     expect(await run.ended).toBeNull();
+    expect(run.lines.at(-1)).toBe("the run quickstart has finished");
   });
 
   it.each([

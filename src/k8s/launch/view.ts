@@ -145,6 +145,8 @@ export function standingOf(name: string, jobs: readonly V1Job[]): Standing {
     [workers, coordinator],
   ] as const) {
     const failed = conditionOf(called(job), "Failed");
+    // A worker that ended well says that the run has ended: its Job fails for a place given up long before, and the coordinator is saving.
+    if (job === workers && (called(job)?.status?.succeeded ?? 0) > 0) continue;
     if (failed) return { kind: "failed", job, other, reason: failed.message ?? failed.reason ?? "it failed" };
   }
   return { kind: "underWay" };
