@@ -93,9 +93,14 @@ export async function measureControlPlane(options: ControlPlaneOptions): Promise
     const lightTask: LightWorkersTask = { address: listening.address, workers, plan, warmupSteps, steps, computeMs, feed };
     const results = messagesOf<LightWorkersResult>(light, "the process of simulated workers");
     light.send(lightTask);
-    const [measured, seen] = await Promise.all([said.next(), results.next()]);
+    const [measured, seen] = await Promise.all([
+      said.next(),
+      results.next().then((result) => {
+        if (result.lost.length > 0 && result.commitMs.length < steps) throw failed(`a simulated worker was lost: ${result.lost[0]}`);
+        return result;
+      }),
+    ]);
     if (measured.kind !== "measured") throw failed(measured.kind === "failed" ? measured.reason : "no figures");
-    if (seen.lost.length > 0 && seen.commitMs.length < steps) throw failed(`a simulated worker was lost: ${seen.lost[0]}`);
     return {
       workers,
       batchSize,

@@ -59,9 +59,13 @@ export async function runLightWorkers(task: LightWorkersTask): Promise<LightWork
   const received = { samples: 0, bytes: 0 };
   const lost: string[] = [];
   const startedAt = performance.now();
+  let onLost: () => void = () => {};
+  const firstLost = new Promise<void>((resolve) => {
+    onLost = resolve;
+  });
   const ended: Promise<void>[] = [];
-  for (let i = 0; i < workers; i++) ended.push(oneWorker(i, task, { plan, clocks, received, lost }));
-  await Promise.all(ended);
+  for (let i = 0; i < workers; i++) ended.push(oneWorker(i, task, { plan, clocks, received, lost, onLost }));
+  await Promise.race([Promise.all(ended), firstLost]);
   const counted = Array.from({ length: steps }, (_, i) => clocks.get(warmupSteps + i)).filter((clock) => clock !== undefined);
   const proceeds = [...clocks].sort(([a], [b]) => a - b).map(([, { proceededAt }]) => proceededAt);
   return {
@@ -83,10 +87,11 @@ interface Shared {
   readonly clocks: Map<number, StepClock>;
   readonly received: { samples: number; bytes: number };
   readonly lost: string[];
+  readonly onLost: () => void;
 }
 
 /** Lives until the coordinator says stop, or its session is lost. */
-function oneWorker(index: number, task: LightWorkersTask, { plan, clocks, received, lost }: Shared): Promise<void> {
+function oneWorker(index: number, task: LightWorkersTask, { plan, clocks, received, lost, onLost }: Shared): Promise<void> {
   const client = new Client(task.address, credentials.createInsecure(), {
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.use_local_subchannel_pool": 1, // a connection of its own
@@ -174,6 +179,7 @@ function oneWorker(index: number, task: LightWorkersTask, { plan, clocks, receiv
     onMessage,
     onLost(reason) {
       lost.push(reason);
+      onLost();
       finish();
     },
     doing: () => ({ step, phase: "gradient", phaseMs: 0, idleMs: 0, waits: false }),

@@ -38,7 +38,8 @@ export class Pauses {
     if (this.#heardAtMs !== null) this.#heardAtMs += ms;
   }
 
+  /** Infinite before the first heartbeat: a process that starts, beside a thousand others perhaps, is given all the time there is. */
   get longestMs(): number {
-    return Math.max(0, ...this.#recentMs);
+    return this.#recentMs.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...this.#recentMs);
   }
 }

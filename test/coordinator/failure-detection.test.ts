@@ -185,7 +185,9 @@ describe("silence", () => {
 
   test("pauses are those of the last heartbeats; one that was mine is none", () => {
     const pauses = new Pauses();
-    for (const nowMs of [0, 1_000, 3_500, 4_500]) pauses.heard(nowMs);
+    pauses.heard(0); // its session began
+    expect(silenceLimitMs(pauses.longestMs, options)).toBe(15_000);
+    for (const nowMs of [1_000, 3_500, 4_500]) pauses.heard(nowMs);
     expect(pauses.longestMs).toBe(2_500);
     pauses.passOver(30_000);
     pauses.heard(35_500);
