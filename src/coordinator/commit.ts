@@ -44,8 +44,10 @@ export type CommitDecision =
   | { readonly kind: "broken"; readonly rank: number }
   | { readonly kind: "fail"; readonly code: ErrorCode };
 
-/** @returns the verdict on the step under way, and why. */
+/** @returns the verdict on the step under way, and why. Asked at every ballot, so what all of them say is looked at only when it counts. */
 export function decideCommit(state: CommitState, options: CommitOptions): [CommitDecision, string] {
+  if (state.ballots.size < state.worldSize && !hasFault(state.ballots))
+    return [{ kind: "wait" }, `${state.ballots.size} of ${state.worldSize} have voted`];
   const ballots = [...state.ballots].sort(([a], [b]) => a - b);
   const where = (rank: number): string => `rank ${rank}, step ${state.step}`;
   for (const [rank, ballot] of ballots) {
@@ -60,9 +62,7 @@ export function decideCommit(state: CommitState, options: CommitOptions): [Commi
     if (state.retriesSoFar < options.maxRetries) return [{ kind: "retry" }, reason];
     return [{ kind: "fail", code: "NETWORK" }, `${reason}, for the ${state.retriesSoFar + 1}th time in a row`];
   }
-  const [first] = ballots;
-  if (first === undefined || ballots.length < state.worldSize)
-    return [{ kind: "wait" }, `${ballots.length} of ${state.worldSize} have voted`];
+  const [first] = ballots as [(typeof ballots)[number]];
   for (const [rank, ballot] of ballots) {
     if (ballot.checksum === first[1].checksum) continue;
     return [
@@ -93,6 +93,11 @@ export function compareToPlan(ballots: readonly (readonly [number, BallotMessage
     }
   }
   return position === batch.length ? null : `the workers took part with ${position} samples, and the plan has ${batch.length}`;
+}
+
+function hasFault(ballots: CommitState["ballots"]): boolean {
+  for (const { ok } of ballots.values()) if (!ok) return true;
+  return false;
 }
 
 function hex(checksum: bigint): string {

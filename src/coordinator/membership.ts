@@ -107,6 +107,7 @@ function decideNext(
 ): [MembershipDecision, string] {
   const candidates = staying(state);
   const present = new Set(state.candidates.map((c) => c.incarnation));
+  const isMember = isOneOf(members);
   const lost = members.filter((incarnation) => !present.has(incarnation));
   const retiring = state.candidates.filter((c) => c.isRetiring);
   if (candidates.length < options.minWorkers) {
@@ -117,16 +118,21 @@ function decideNext(
       ? [{ kind: "wait" }, few]
       : [{ kind: "giveUp" }, `${few}, after a wait of ${seconds(options.rejoinTimeoutMs)}`];
   }
-  const begin: MembershipDecision = { kind: "begin", members: chosen(candidates, members, options) };
-  if (lost.length > 0) return [begin, `${lost.length} of ${members.length} workers gone, ${candidates.length} to go on`];
-  if (state.broken !== null) return [begin, state.broken];
-  const leaving = retiring.filter((c) => members.includes(c.incarnation));
+  const begin = (): MembershipDecision => ({ kind: "begin", members: chosen(candidates, members, options) });
+  if (lost.length > 0) return [begin(), `${lost.length} of ${members.length} workers gone, ${candidates.length} to go on`];
+  if (state.broken !== null) return [begin(), state.broken];
+  const leaving = retiring.filter(isMember);
   if (leaving.length > 0) return [{ kind: "regroup" }, `${names(leaving)} leave in order after this step`];
-  const newcomers = candidates.filter((c) => !members.includes(c.incarnation));
+  const newcomers = candidates.filter((c) => !isMember(c));
   if (newcomers.length > 0 && members.length < options.maxWorkers)
     return [{ kind: "regroup" }, `${names(newcomers)} are let in after this step`];
   const spare = newcomers.length === 0 ? "" : `; ${newcomers.length} more wait, the maximum is ${options.maxWorkers}`;
   return [{ kind: "stay" }, `all ${members.length} members are here${spare}`];
+}
+
+function isOneOf(members: readonly string[]): (candidate: Candidate) => boolean {
+  const incarnations = new Set(members);
+  return ({ incarnation }) => incarnations.has(incarnation);
 }
 
 function staying(state: MembershipState): Candidate[] {
@@ -135,17 +141,16 @@ function staying(state: MembershipState): Candidate[] {
 
 /** Members before newcomers, in the order of joining, as many as may be; then by rank. */
 function chosen(candidates: readonly Candidate[], members: readonly string[], { maxWorkers }: MembershipOptions): string[] {
-  const first = candidates.filter((c) => members.includes(c.incarnation));
-  const then = candidates.filter((c) => !members.includes(c.incarnation));
+  const isMember = isOneOf(members);
+  const first = candidates.filter(isMember);
+  const then = candidates.filter((c) => !isMember(c));
   return ranked([...first, ...then].slice(0, Math.max(maxWorkers, 1)), members);
 }
 
 /** Members keep their order, so that most positions stay where they are; newcomers follow, by name. */
 export function ranked(candidates: readonly Pick<Candidate, "workerId" | "incarnation">[], members: readonly string[]): string[] {
-  const place = (c: Pick<Candidate, "incarnation">): number => {
-    const rank = members.indexOf(c.incarnation);
-    return rank < 0 ? members.length : rank;
-  };
+  const ranks = new Map(members.map((incarnation, rank) => [incarnation, rank]));
+  const place = (c: Pick<Candidate, "incarnation">): number => ranks.get(c.incarnation) ?? members.length;
   return [...candidates]
     .sort((a, b) => place(a) - place(b) || a.workerId.localeCompare(b.workerId, "en", { numeric: true }))
     .map((c) => c.incarnation);

@@ -44,6 +44,8 @@ export class RunState {
   /** Of the last committed step. */
   metrics: Readonly<Record<string, number>> = {};
   #lastNumber: number;
+  /** Asked for with every message. */
+  #ranks: { readonly of: Generation; readonly byIncarnation: ReadonlyMap<string, number> } | null = null;
   #isDeposed = false;
   /** Whoever watches knows that it is over. */
   #isTold = false;
@@ -83,8 +85,11 @@ export class RunState {
   /** The rank of a worker in the present generation, if the message is of it. */
   rankIn(worker: WorkerEntry, generation: number): number | undefined {
     if (this.generation?.number !== generation) return undefined;
-    const rank = this.generation.members.indexOf(worker.incarnation);
-    return rank < 0 ? undefined : rank;
+    if (this.#ranks?.of !== this.generation) {
+      const byIncarnation = new Map(this.generation.members.map((incarnation, rank) => [incarnation, rank]));
+      this.#ranks = { of: this.generation, byIncarnation };
+    }
+    return this.#ranks.byIncarnation.get(worker.incarnation);
   }
 
   /** The step whose state this worker holds, if it is one that the run came through. */

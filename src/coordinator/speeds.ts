@@ -5,7 +5,8 @@
  * by process, so that they outlast a change of ranks. Weights only decide which worker computes which positions; what is
  * computed at a position does not depend on them, so that re-weighting changes no result beyond the order of sums.
  */
-import { slice } from "../data/plan.js";
+import { slices } from "../data/plan.js";
+import type { Range } from "../util/range.js";
 
 export type Slices = "equal" | "measured";
 
@@ -58,9 +59,10 @@ export class Speeds {
     batchSize: number,
   ): number[] {
     this.#steps++;
+    const ranges = slices(batchSize, weights, this.#groupSize);
     return members.map((incarnation, rank) => {
       const ownMs = Object.entries(phasesMs[rank] ?? {}).reduce((sum, [phase, ms]) => sum + (OWN.has(phase) ? ms : 0), 0);
-      const { from, to } = slice(batchSize, rank, weights, this.#groupSize);
+      const { from, to } = ranges[rank] as Range;
       const speed = this.#speeds.get(incarnation) ?? { ownMs, msPerSample: 0, numSteps: 0 };
       const share = speed.numSteps < 1 / SMOOTHING ? 1 / (speed.numSteps + 1) : SMOOTHING; // a plain mean at first
       speed.ownMs += share * (ownMs - speed.ownMs);

@@ -31,29 +31,39 @@ export function planOptionsOf({ data, seed }: Pick<Config, "data" | "seed">, num
 export interface Batch {
   readonly epoch: number;
   readonly indexInEpoch: number;
+  /** Not to be changed: the plan may give it again. */
   readonly ids: Uint32Array;
 }
 
 /**
- * Cuts positions 0..total-1 into one contiguous range for each weight, in proportion to it, and returns that of `rank`.
- * The ranges cover every position once. A range may be empty. Cuts fall between groups of `groupSize` positions.
+ * Cuts positions 0..total-1 into one contiguous range for each weight, in proportion to it, by rank. The ranges cover every position
+ * once. A range may be empty. Cuts fall between groups of `groupSize` positions.
  */
-export function slice(total: number, rank: number, weights: readonly number[], groupSize = 1): Range {
-  invariant(rank >= 0 && rank < weights.length, `rank ${rank} of ${weights.length}`);
-  // Summed in one order, so that a range's end is the next one's beginning and the last range's end is `total` exactly.
-  let before = 0;
-  let through = 0;
+export function slices(total: number, weights: readonly number[], groupSize = 1): Range[] {
   let sum = 0;
-  for (const [i, weight] of weights.entries()) {
-    invariant(Number.isFinite(weight) && weight >= 0, `weight ${weight} of rank ${i}`);
-    if (i < rank) before += weight;
-    if (i <= rank) through += weight;
+  for (const [rank, weight] of weights.entries()) {
+    invariant(Number.isFinite(weight) && weight >= 0, `weight ${weight} of rank ${rank}`);
     sum += weight;
   }
   invariant(sum > 0, "all weights are zero");
   const groups = Math.ceil(total / groupSize);
-  const cut = (share: number): number => Math.min(total, groupSize * Math.round((groups * share) / sum));
-  return { from: cut(before), to: cut(through) };
+  // Summed in the same order as the sum of all, so that the last range's end is `total` exactly.
+  let through = 0;
+  let from = 0;
+  return weights.map((weight) => {
+    through += weight;
+    const to = Math.min(total, groupSize * Math.round((groups * through) / sum));
+    const range = { from, to };
+    from = to;
+    return range;
+  });
+}
+
+/** The range of one rank. */
+export function slice(total: number, rank: number, weights: readonly number[], groupSize = 1): Range {
+  const range = slices(total, weights, groupSize)[rank];
+  invariant(range !== undefined, `rank ${rank} of ${weights.length}`);
+  return range;
 }
 
 /** Steps in which each sample takes part once. */
@@ -77,13 +87,14 @@ export interface Plan {
   batchOf(step: number): Batch;
 }
 
-/** The plan with a memory of one epoch's block order and of the last blocks, for a reader that goes through the steps. */
+/** The plan with a memory of the last batch, of one epoch's block order and of the last blocks, for a reader that goes through the steps. */
 export function createPlan(options: PlanOptions): Plan {
   const { numSamples, shuffleBlock, batchSize } = options;
   for (const [name, value] of Object.entries({ numSamples, shuffleBlock, batchSize })) {
     invariant(Number.isInteger(value) && value >= 1 && value < 2 ** 32, `a plan with ${name} = ${value}`);
   }
   const steps = stepsPerEpoch(options);
+  let last: { readonly step: number; readonly batch: Batch } | undefined;
   let order: EpochOrder | undefined;
   const blocks = new Map<number, Uint32Array>();
   const block = (epochOrder: EpochOrder, place: number): Uint32Array => {
@@ -100,6 +111,7 @@ export function createPlan(options: PlanOptions): Plan {
     options,
     stepsPerEpoch: steps,
     batchOf(step) {
+      if (last?.step === step) return last.batch;
       invariant(Number.isInteger(step) && step >= 0, `the plan has no step ${step}`);
       const epoch = Math.floor(step / steps);
       if (order?.epoch !== epoch) {
@@ -115,7 +127,8 @@ export function createPlan(options: PlanOptions): Plan {
         ids.set(part, done);
         done += part.length;
       }
-      return { epoch, indexInEpoch, ids };
+      last = { step, batch: { epoch, indexInEpoch, ids } };
+      return last.batch;
     },
   };
 }

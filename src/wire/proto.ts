@@ -44,6 +44,17 @@ const packages: PackageDefinition = loadSync(["coordination.proto", "run.proto"]
   oneofs: true,
 });
 
+/** What is told to a thousand workers is one object, and made into bytes once. */
+function onceEach<Message>(serialize: (message: Message) => Buffer): (message: Message) => Buffer {
+  const made = new WeakMap<object, Buffer>();
+  return (message) => {
+    const key = message as object;
+    const bytes = made.get(key) ?? serialize(message);
+    made.set(key, bytes);
+    return bytes;
+  };
+}
+
 function method<Request, Reply>(
   service: string,
   name: string,
@@ -65,8 +76,10 @@ function method<Request, Reply>(
   };
 }
 
+const session = method("Coordination", "Session", union<FromWorker>(), union<ToWorker>());
+
 export const coordination = {
-  session: method("Coordination", "Session", union<FromWorker>(), union<ToWorker>()),
+  session: { ...session, responseSerialize: onceEach(session.responseSerialize) },
   samples: method("Coordination", "Samples", plain<SamplesRequest>(), plain<SampleBlocks>()),
   datasetFile: method("Coordination", "DatasetFile", plain<DatasetFileRequest>(), plain<FileBlock>()),
   saveState: method("Coordination", "SaveState", plain<StateBlock>(), plain<SaveStateReply>()),
