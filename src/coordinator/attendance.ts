@@ -66,6 +66,9 @@ export class Attendance {
       joinedAtMs: nowMs,
       heardAtMs: nowMs,
       pauses,
+      get longestPauseMs() {
+        return pauses.longestMs;
+      },
       isRetiring: false,
       holds,
       rows: null,

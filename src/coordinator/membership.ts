@@ -85,17 +85,17 @@ function decideFirst(nowMs: number, state: MembershipState, options: MembershipO
   const { awaited } = state;
   const candidates = staying(state);
   const here = `${candidates.length} of ${options.expectedWorkers} workers are here`;
-  const begin: MembershipDecision = { kind: "begin", members: chosen(candidates, [], options) };
+  const begin = (): MembershipDecision => ({ kind: "begin", members: chosen(candidates, [], options) });
   if (awaited.workers.length > 0 && nowMs < awaited.untilMs) {
     return [{ kind: "wait" }, `${here}; ${awaited.workers.join(", ")} may still hold the run's state`];
   }
-  if (candidates.length >= options.expectedWorkers) return [begin, here];
+  if (candidates.length >= options.expectedWorkers) return [begin(), here];
   if (awaited.numBack > 0 && awaited.workers.length === 0 && candidates.length >= options.minWorkers)
-    return [begin, `all ${awaited.numBack} workers of the last generation are back`];
+    return [begin(), `all ${awaited.numBack} workers of the last generation are back`];
   const waitedMs = nowMs - (state.belowMinimumSinceMs ?? nowMs);
   if (waitedMs < options.joinTimeoutMs) return [{ kind: "wait" }, here];
   if (candidates.length >= options.minWorkers)
-    return [begin, `${here} after ${seconds(options.joinTimeoutMs)}; the minimum is ${options.minWorkers}`];
+    return [begin(), `${here} after ${seconds(options.joinTimeoutMs)}; the minimum is ${options.minWorkers}`];
   return [{ kind: "giveUp" }, `${here} after ${seconds(options.joinTimeoutMs)}, and the minimum is ${options.minWorkers}`];
 }
 
@@ -147,13 +147,13 @@ function chosen(candidates: readonly Candidate[], members: readonly string[], { 
   return ranked([...first, ...then].slice(0, Math.max(maxWorkers, 1)), members);
 }
 
+const byName = new Intl.Collator("en", { numeric: true });
+
 /** Members keep their order, so that most positions stay where they are; newcomers follow, by name. */
 export function ranked(candidates: readonly Pick<Candidate, "workerId" | "incarnation">[], members: readonly string[]): string[] {
   const ranks = new Map(members.map((incarnation, rank) => [incarnation, rank]));
   const place = (c: Pick<Candidate, "incarnation">): number => ranks.get(c.incarnation) ?? members.length;
-  return [...candidates]
-    .sort((a, b) => place(a) - place(b) || a.workerId.localeCompare(b.workerId, "en", { numeric: true }))
-    .map((c) => c.incarnation);
+  return [...candidates].sort((a, b) => place(a) - place(b) || byName.compare(a.workerId, b.workerId)).map((c) => c.incarnation);
 }
 
 /** Processes whose worker id was taken over by a later one. */

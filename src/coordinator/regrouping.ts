@@ -77,7 +77,7 @@ export class Regrouping {
   #gather(): MembershipState {
     const { options, roster, generation, sessions, startedAtMs, broken } = this.#state;
     const { membership, now, returnTimeoutMs } = options;
-    const candidates = roster.all().map((worker) => ({ ...worker, longestPauseMs: worker.pauses.longestMs }));
+    const candidates = roster.all();
     const staying = candidates.filter(({ isRetiring }) => !isRetiring).length;
     const needed = generation === null ? membership.expectedWorkers : membership.minWorkers;
     this.#belowMinimumSinceMs = staying >= needed ? null : (this.#belowMinimumSinceMs ?? now());

@@ -15,7 +15,7 @@ export interface WorkerPort {
   close(): void;
 }
 
-export interface WorkerEntry extends Omit<Candidate, "longestPauseMs"> {
+export interface WorkerEntry extends Candidate {
   readonly engine: string;
   readonly peerEndpoint: string;
   readonly port: WorkerPort;
@@ -65,11 +65,12 @@ export class Roster {
 
   /** For people: the members by rank, then those who wait. */
   describe(members: readonly string[]): Member[] {
-    const waiting = this.all().filter(({ incarnation }) => !members.includes(incarnation));
+    const ranks = new Map(members.map((incarnation, rank) => [incarnation, rank]));
+    const waiting = this.all().filter(({ incarnation }) => !ranks.has(incarnation));
     const inOrder = [...members.flatMap((incarnation) => this.#workers.get(incarnation) ?? []), ...waiting];
     const slowestMs = Math.max(0, ...inOrder.map(({ stepMs }) => stepMs));
     return inOrder.map(({ workerId, incarnation, engine, doing, step, stepMs }) => {
-      const rank = members.indexOf(incarnation);
+      const rank = ranks.get(incarnation) ?? -1;
       const share = slowestMs > 0 ? stepMs / slowestMs : 0;
       return { workerId, rank: Math.max(0, rank), engine, phase: rank < 0 ? "waiting to be let in" : doing.phase, step, stepMs, share };
     });
