@@ -55,7 +55,10 @@ export const scenarios = {
   async "an evicted worker costs nothing; a second eviction meanwhile is refused by the budget"(name) {
     /** @type {(string | null)[]} */
     const refused = [];
-    const harm = () => void refused.push(...["0", "1"].map((index) => evict(podOf(name, "worker", index))));
+    const harm = () => {
+      kubectl("wait", `pdb/${name}-workers`, "--for=jsonpath={.status.disruptionsAllowed}=1", "--timeout=60s"); // when both are ready
+      refused.push(...["0", "1"].map((index) => evict(podOf(name, "worker", index))));
+    };
     const { code, lines } = await launch(name, ["epochs=10"], onceWhen(isUnderWay, harm));
     if (code !== 0) return `exit code ${code}`;
     if (refused[0] !== null) return `the first eviction: ${refused[0]}`;
