@@ -142,7 +142,7 @@ export class FakeStore {
         code: 422,
         message: `Job.batch "${name}" is invalid: spec.template: Invalid value: ${template(existing)}: field is immutable`,
       };
-    if (isDryRun) return { code: 200, object: { ...existing, ...body } };
+    if (isDryRun) return { code: 200, object: { ...existing, ...body, metadata: { ...existing.metadata, ...body.metadata } } };
     this.#applied.set(keyOf(place), owners.set(manager, body));
     const after = structuredClone(existing);
     mergePatch(after, body);

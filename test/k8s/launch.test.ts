@@ -298,6 +298,22 @@ describe("a run that is launched again", () => {
     await again.ended;
   });
 
+  it("waits for what is being deleted, which would go with what is applied to it", async () => {
+    const claim = rendered().find(({ kind, metadata }) => kind === "PersistentVolumeClaim" && metadata.name === "quickstart-runs");
+    api.create("persistentvolumeclaims", claim as object);
+    api.update("persistentvolumeclaims", "quickstart-runs", ({ metadata }) => {
+      metadata.deletionTimestamp = "2026-01-01T00:00:00Z";
+    });
+    const run = start();
+    await run.said("waits for PersistentVolumeClaim quickstart-runs, which is being deleted");
+    expect(api.list("serviceaccounts")).toEqual([]);
+    api.remove("persistentvolumeclaims", "quickstart-runs");
+    await cluster.pod(WORKERS);
+    expect(api.list("persistentvolumeclaims").map(({ metadata }) => metadata.name)).toContain("quickstart-runs");
+    run.stop();
+    await run.ended;
+  });
+
   it("goes on where it may not look for policies, and says so", async () => {
     api.intercept = (method, path) =>
       method === "GET" && path.endsWith("/networkpolicies") ? { code: 403, message: 'User "tester" cannot list' } : null;

@@ -16,11 +16,13 @@ import {
   PatchStrategy,
   type V1Job,
   type V1NetworkPolicy,
+  type V1ObjectMeta,
   type V1Pod,
   Watch,
 } from "@kubernetes/client-node";
 import { IsoergError } from "../../util/error.js";
 import type { Manifest } from "../objects.js";
+import { refusalOf } from "./refusal.js";
 
 export interface ClusterOptions {
   /** Default: KUBECONFIG, ~/.kube/config, or the account of the pod that this runs in. */
@@ -75,22 +77,26 @@ export class Cluster {
    * Server-side apply: made where it is missing, changed where it differs.
    * @returns the uid of what is there now @throws IsoergError that says which object and why
    */
-  apply(object: Manifest): Promise<string> {
-    return this.#apply(object, undefined);
+  async apply(object: Manifest): Promise<string> {
+    return (await this.#apply(object, undefined)).uid ?? "";
   }
 
-  /** Asks whether an object would be taken, and changes nothing. @throws IsoergError as `apply` does */
-  async check(object: Manifest): Promise<void> {
-    await this.#apply(object, "All");
+  /**
+   * Asks whether an object would be taken, and changes nothing.
+   * @returns whether one of that name is being deleted: what is applied to it goes with it @throws IsoergError as `apply` does
+   */
+  async check(object: Manifest): Promise<{ readonly isLeaving: boolean }> {
+    const { deletionTimestamp } = await this.#apply(object, "All");
+    return { isLeaving: deletionTimestamp !== undefined };
   }
 
-  async #apply(object: Manifest, dryRun: "All" | undefined): Promise<string> {
+  async #apply(object: Manifest, dryRun: "All" | undefined): Promise<V1ObjectMeta> {
     const { namespace = this.namespace } = object.metadata;
     const whole = { ...object, metadata: { ...object.metadata, namespace } };
     try {
       const admitted = await this.#asAdmitted(whole);
       const { metadata } = await this.#objects.patch(admitted, undefined, dryRun, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
-      return metadata?.uid ?? "";
+      return metadata ?? {};
     } catch (error) {
       throw refusalOf(error, `${object.kind} ${object.metadata.name}`, this.server);
     }
@@ -270,37 +276,4 @@ const MAX_FAILURES = 40;
 function parted(line: string): { readonly time: string; readonly text: string } {
   const at = line.indexOf(" ");
   return { time: line.slice(0, at), text: line.slice(at + 1) };
-}
-
-function refusalOf(error: unknown, what: string, server: string): IsoergError {
-  if (!(error instanceof ApiException))
-    return new IsoergError("NETWORK", `the API server ${server} can't be reached: ${(error as Error).message}`, { cause: error });
-  const message = messageOf(error.body) ?? `HTTP ${error.code}`;
-  if (error.code === 401 || error.code === 403) return new IsoergError("USAGE", `${what}: not allowed: ${message}`, { cause: error });
-  if (error.code === 409)
-    return new IsoergError("USAGE", `${what}: others have changed what is to be applied: ${message}`, { cause: error });
-  if (error.code === 422 && /immutable/.test(message))
-    return new IsoergError("USAGE", `${what} is there already, with other settings that can't be changed: ${withoutValues(message)}`, {
-      hint: "Give --name another name, or delete the run first.",
-      cause: error,
-    });
-  return new IsoergError("USAGE", `${what}: refused: ${message}`, { cause: error });
-}
-
-/** The server repeats what it refuses, a pod's template for example in one line of thousands of characters. */
-function withoutValues(message: string): string {
-  return message.replace(/: Invalid value: (\{.*\}|\S*\{.*\}): /gs, ": ");
-}
-
-function messageOf(body: unknown): string | undefined {
-  const parsed: unknown = typeof body === "string" ? safely(body) : body;
-  return typeof parsed === "object" && parsed !== null && "message" in parsed ? String(parsed.message) : undefined;
-}
-
-function safely(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

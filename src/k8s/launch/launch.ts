@@ -3,6 +3,7 @@
  * the first failure. The cluster does the work: a launcher that is interrupted leaves the run as it is, and one that is started again
  * with the same run takes up following it.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
 import { IsoergError } from "../../util/error.js";
 import type { Manifest } from "../objects.js";
@@ -34,6 +35,9 @@ export interface LaunchOptions {
 const TAIL_LINES = 40;
 /** A log that ended while its container runs on is asked for again after this. */
 const LOG_RETRY_MS = 500;
+/** Between two looks at what is being deleted; pods that hold it may take their grace period to end. */
+const LEAVING_MS = 1000;
+const MAX_LEAVING_MS = 180_000;
 /** The last lines of a log may take so long. */
 const LOG_END_MS = 10_000;
 
@@ -43,7 +47,7 @@ const LOG_END_MS = 10_000;
  */
 export async function launch({ cluster, name, objects, say, signal }: LaunchOptions): Promise<void> {
   // All or nothing: half of another run's objects would change one that is under way.
-  for (const object of objects) await cluster.check(object);
+  for (const object of objects) await admitted(cluster, object, say, signal);
   for (const object of objects) await cluster.apply(object);
   say(`applied ${objects.length} objects to ${cluster.namespace} on ${cluster.server}`);
   const selector = `app.kubernetes.io/name=isoerg,app.kubernetes.io/instance=${name}`;
@@ -63,6 +67,7 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
   let pods: readonly V1Pod[] = [];
   let events: readonly CoreV1Event[] = [];
   let first: Failure | null = null;
+  let isEnding = false;
   let telling: Promise<void> = Promise.resolve();
   const log = new CoordinatorLog(cluster, say, stop);
   let settle: (standing: Standing) => void = () => {};
@@ -94,7 +99,7 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
       selector,
       (seen) => {
         jobs = seen;
-        for (const { key, text } of seen.flatMap(remarksOnJob)) sayOnce(key, text);
+        if (!isEnding) for (const { key, text } of seen.flatMap(remarksOnJob)) sayOnce(key, text);
         noteEvents();
         decide();
       },
@@ -125,6 +130,7 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
   });
   try {
     const end = await Promise.race([standing, interrupted, following.then(() => interrupted)]);
+    isEnding = true; // what is suspended from here on is our doing
     // The Job's end may have come before the news of the pod that it is due to.
     if (end.kind === "failed") notePods(await cluster.pods(selector).catch(() => []));
     await telling;
@@ -137,6 +143,19 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
     over.abort();
     await following.catch(() => {});
     await listening;
+  }
+}
+
+/** Waits for a namesake that is being deleted: a claim that its pods still use, a Job that ends in order. */
+async function admitted(cluster: Cluster, object: Manifest, say: (text: string) => void, signal: AbortSignal): Promise<void> {
+  const what = `${object.kind} ${object.metadata.name}`;
+  for (let tries = 0; (await cluster.check(object)).isLeaving; tries++) {
+    if (tries === 0) say(`waits for ${what}, which is being deleted`);
+    if (signal.aborted || tries * LEAVING_MS > MAX_LEAVING_MS)
+      throw new IsoergError("USAGE", `${what} is still being deleted`, {
+        hint: "kubectl describe says what holds it: a pod, or a finalizer",
+      });
+    await pause(LEAVING_MS, undefined, { signal }).catch(() => {});
   }
 }
 
