@@ -43,7 +43,14 @@ function start(objects = rendered()): Launched {
     lines.push(text);
     for (const { words, resolve } of waiting) if (text.includes(words)) resolve();
   };
-  const options = { cluster: new Cluster({ kubeconfig, namespace: null }), name: "quickstart", objects, say, signal: wish.signal };
+  const options = {
+    cluster: new Cluster({ kubeconfig, namespace: null }),
+    name: "quickstart",
+    objects,
+    say,
+    signal: wish.signal,
+    workersEndMs: 0,
+  };
   return {
     lines,
     ended: launch(options).then(
@@ -112,6 +119,21 @@ describe("a launched run", () => {
     cluster.end(leader, 0);
     expect(await run.ended).toBeNull();
     expect(run.lines.join("\n")).not.toContain("ended with");
+  });
+
+  it("says what a pod on a lost node waits for", async () => {
+    const run = start();
+    await bothRun();
+    const worker = await cluster.pod(WORKERS, "1");
+    const message = "Taint manager: deleting due to NoExecute taint";
+    api.update("pods", worker, (pod) => {
+      pod.metadata.deletionTimestamp = "2026-01-01T00:00:00Z";
+      pod.spec.nodeName = "node-2";
+      pod.status.conditions = [{ type: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager", message }];
+    });
+    await run.said("another comes when the node answers again or is deleted (kubectl delete node node-2)");
+    run.stop();
+    await run.ended;
   });
 
   it("says once what pods wait for: a node, an image, a queue", async () => {
@@ -225,6 +247,18 @@ describe("a launched run", () => {
     expect(run.lines.join("\n")).toContain("  | error: data/cifar10 is not there");
     expect(api.list("jobs").find(({ metadata }) => metadata.name === WORKERS)?.spec.suspend).toBe(true);
     expect(cluster.active(WORKERS, "0")).toBeUndefined();
+  });
+
+  it("leaves no worker behind that was being replaced when the run ended", async () => {
+    const run = start();
+    const leader = await bothRun();
+    cluster.end(await cluster.pod(WORKERS, "0"), 0);
+    cluster.end(await cluster.pod(WORKERS, "1"), 143);
+    await cluster.pod(WORKERS, "1"); // it would look for a coordinator that has gone
+    cluster.end(leader, 0);
+    expect(await run.ended).toBeNull();
+    expect(run.lines.slice(-2)).toEqual(["the run quickstart has finished", `${WORKERS} is suspended`]);
+    await cluster.until(() => cluster.active(WORKERS, "1") === undefined);
   });
 
   it("goes on without a place that has failed too often, and tells which", async () => {

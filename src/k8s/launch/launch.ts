@@ -6,12 +6,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { CoreV1Event, V1Job, V1Pod } from "@kubernetes/client-node";
 import { IsoergError } from "../../util/error.js";
+import { workersName } from "../names.js";
 import type { Manifest } from "../objects.js";
 import type { Cluster } from "./cluster.js";
 import {
   type Failure,
   firstFailure,
   hasEnded,
+  haveWorkersEnded,
   leadingPod,
   nameOf,
   remarksOn,
@@ -30,6 +32,8 @@ export interface LaunchOptions {
   readonly say: (text: string) => void;
   /** To follow no longer. */
   readonly signal: AbortSignal;
+  /** Workers may take so long to end after the coordinator. */
+  readonly workersEndMs?: number;
 }
 
 const TAIL_LINES = 40;
@@ -38,6 +42,7 @@ const LOG_RETRY_MS = 500;
 /** Between two looks at what is being deleted; pods that hold it may take their grace period to end. */
 const LEAVING_MS = 1000;
 const MAX_LEAVING_MS = 180_000;
+const WORKERS_END_MS = 30_000;
 /** The last lines of a log may take so long. */
 const LOG_END_MS = 10_000;
 
@@ -45,7 +50,7 @@ const LOG_END_MS = 10_000;
  * @returns when the run has finished
  * @throws IsoergError for a run that failed, with the exit code of what failed first; STOPPED where `signal` came first
  */
-export async function launch({ cluster, name, objects, say, signal }: LaunchOptions): Promise<void> {
+export async function launch({ cluster, name, objects, say, signal, workersEndMs = WORKERS_END_MS }: LaunchOptions): Promise<void> {
   // All or nothing: half of another run's objects would change one that is under way.
   for (const object of objects) await admitted(cluster, object, say, signal);
   for (const object of objects) await cluster.apply(object);
@@ -74,7 +79,9 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
   const standing = new Promise<Standing>((resolve) => {
     settle = resolve;
   });
+  const workersEnded = new AbortController();
   const decide = (): void => {
+    if (jobs !== null && haveWorkersEnded(name, jobs)) workersEnded.abort();
     const now = jobs === null ? null : standingOf(name, jobs);
     if (now !== null && now.kind !== "underWay") settle(now);
   };
@@ -139,6 +146,9 @@ export async function launch({ cluster, name, objects, say, signal }: LaunchOpti
     if (end.kind === "failed")
       throw failed(end, first, `kubectl -n ${cluster.namespace} delete jobs -l app.kubernetes.io/instance=${name}`);
     say(`the run ${name} has finished`);
+    await pause(workersEndMs, undefined, { signal: AbortSignal.any([workersEnded.signal, signal]) }).catch(() => {});
+    // One that was being replaced when the run ended would look for its coordinator for ever.
+    if (!workersEnded.signal.aborted && !signal.aborted) await suspendRest(cluster, workersName(name), say);
   } finally {
     over.abort();
     await following.catch(() => {});

@@ -46,7 +46,8 @@ export function remarksOn(pod: V1Pod): readonly Remark[] {
   for (const { type, status, reason, message } of conditions) {
     if (type === "PodScheduled" && status === "False" && reason === "Unschedulable")
       say(`unschedulable ${message}`, `waits for a node: ${message}`);
-    if (type === "DisruptionTarget" && status === "True") say(`disrupted ${reason}`, `is taken away: ${message ?? reason}`);
+    if (type === "DisruptionTarget" && status === "True")
+      say(`disrupted ${reason}`, `is taken away: ${message ?? reason}${reason === "DeletionByTaintManager" ? ofLostNode(pod) : ""}`);
   }
   for (const container of containerStatuses) {
     const waiting = container.state?.waiting;
@@ -56,6 +57,11 @@ export function remarksOn(pod: V1Pod): readonly Remark[] {
   const failure = failureOf(pod);
   if (failure) say("failed", `ended with ${failure.exitCode}: ${failure.why}`);
   return remarks;
+}
+
+/** Two pods of one place are never there at a time (podReplacementPolicy), and of a node that is cut off nobody knows. */
+function ofLostNode({ spec }: V1Pod): string {
+  return `; if its node is lost, another comes when the node answers again or is deleted (kubectl delete node ${spec?.nodeName})`;
 }
 
 /** Events of what would otherwise be waited for without a word: a volume, a Secret, a pod that may not be made. */
@@ -150,6 +156,12 @@ export function standingOf(name: string, jobs: readonly V1Job[]): Standing {
     if (failed) return { kind: "failed", job, other, reason: failed.message ?? failed.reason ?? "it failed" };
   }
   return { kind: "underWay" };
+}
+
+/** Whether the workers' Job has ended, or is gone; pods of it that came when the run had ended wait for a coordinator that won't come. */
+export function haveWorkersEnded(name: string, jobs: readonly V1Job[]): boolean {
+  const job = jobs.find(({ metadata }) => metadata?.name === workersName(name));
+  return job === undefined || conditionOf(job, "Complete") !== undefined || conditionOf(job, "Failed") !== undefined;
 }
 
 /** The coordinator's pod whose log is to be followed now: the newest that has started, one that runs before one that has ended. */
