@@ -10,6 +10,7 @@ import { toYamlStream } from "../../src/k8s/write.js";
 import { exitCodeOf } from "../../src/util/error.js";
 import { FakeApi, type Stored } from "./fake-api.js";
 import { FakeControllers, isOver } from "./fake-controllers.js";
+import { RESOURCES } from "./fake-resources.js";
 import { findKubectl } from "./kubectl.js";
 import { BUCKET_OPTIONS, IN_BUCKET, rendered, renderedAt } from "./rendered.js";
 
@@ -63,6 +64,12 @@ function start(objects = rendered()): Launched {
   };
 }
 
+function resourceOf(kind: string): string {
+  const [resource] = Object.entries(RESOURCES).find(([, known]) => known.kind === kind) ?? [];
+  if (resource === undefined) throw new Error(`the API server of the tests has no ${kind}`);
+  return resource;
+}
+
 /** Both kinds of pod run. @returns the coordinator's */
 async function bothRun(): Promise<string> {
   const leader = await cluster.pod(COORDINATOR);
@@ -89,6 +96,20 @@ describe("a launched run", () => {
       "100 of 100 steps are saved",
       "the run quickstart has finished",
     ]);
+  });
+
+  it.each([
+    ["as it is", rendered()],
+    ["in a queue, with a bucket", renderedAt(IN_BUCKET, { ...BUCKET_OPTIONS, queue: "research", gpus: 2, minWorkers: 3 })],
+  ])("reaches the server as it was rendered, every field of it: %s", async (_name, objects) => {
+    const run = start(objects);
+    await run.said("applied ");
+    for (const object of objects) {
+      const sent = api.list(resourceOf(object.kind)).find(({ metadata }) => metadata.name === object.metadata.name);
+      expect(sent).toMatchObject(object);
+    }
+    run.stop();
+    await run.ended;
   });
 
   it("survives a killed worker, tells why it ended with the end of its log, and follows its successor", async () => {

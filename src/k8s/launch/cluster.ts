@@ -21,7 +21,7 @@ import {
   Watch,
 } from "@kubernetes/client-node";
 import { IsoergError } from "../../util/error.js";
-import type { Manifest } from "../objects.js";
+import { asClientObject, type Manifest } from "../objects.js";
 import { refusalOf } from "./refusal.js";
 
 export interface ClusterOptions {
@@ -94,7 +94,7 @@ export class Cluster {
     const { namespace = this.namespace } = object.metadata;
     const whole = { ...object, metadata: { ...object.metadata, namespace } };
     try {
-      const admitted = await this.#asAdmitted(whole);
+      const admitted = asClientObject(await this.#asAdmitted(whole));
       const { metadata } = await this.#objects.patch(admitted, undefined, dryRun, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
       return metadata ?? {};
     } catch (error) {
