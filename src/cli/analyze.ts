@@ -1,6 +1,6 @@
 /** `isoerg analyze`: see where any classifier is weak: its energies, what it mistakes for data, how far its confidence can be trusted. */
 import { basename, join } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { attackSchema } from "../config/schema/attack.js";
 import type { AttackConfig } from "../config/schema.js";
 import { type Dataset, openDataset } from "../data/dataset.js";
@@ -21,9 +21,10 @@ import { packageVersion } from "../util/package.js";
 import { explainSample } from "./analyze/explain.js";
 import { addInputOptions, type InputFlags, inputOptionsOf } from "./analyze/input-flags.js";
 import { renderAnalysis } from "./analyze/render.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addEngineOptions, type EngineFlags } from "./engine-options.js";
 import { parseEps, parseWeights } from "./evaluate.js";
 import { interruptible } from "./interruptible.js";
+import { parseCount, parseNatural } from "./numbers.js";
 import { createProgressLine } from "./progress-line.js";
 
 interface Flags extends EngineFlags, InputFlags {
@@ -247,10 +248,4 @@ function parseTargets(text: string): AttackConfig["target"][] {
 
 function collect(folder: string, before: readonly string[]): string[] {
   return [...before, folder];
-}
-
-function parseNatural(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError("It takes a whole number from 0 on.");
-  return value;
 }

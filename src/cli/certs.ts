@@ -8,7 +8,7 @@ import { certificatesOf, readIdentity } from "../security/identity.js";
 import { WORKER_NAME } from "../security/names.js";
 import { newToken } from "../security/token.js";
 import { IsoergError } from "../util/error.js";
-import { parseCount } from "./engine-options.js";
+import { parseCount } from "./numbers.js";
 import { textTable } from "./text-table.js";
 
 interface MakeFlags {

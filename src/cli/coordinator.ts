@@ -5,14 +5,14 @@ import type { Config } from "../config/schema.js";
 import { readRunConfig } from "../evaluate/run-folder.js";
 import { checkExposure } from "../security/security.js";
 import { IsoergError } from "../util/error.js";
-import { parseCount } from "./engine-options.js";
+import { parseCount, parseNonNegative } from "./numbers.js";
 import { addSecurityOptions, type SecurityFlags, securityOf } from "./security-options.js";
 import { checkExperiment } from "./train/check.js";
 import { isKeptElsewhere } from "./train/kept-elsewhere.js";
 import { leadRun } from "./train/lead.js";
 import { enterRunFolder } from "./train/run-folder.js";
 import { chosenPort, limitsOf, slicesOption, writeResult } from "./train.js";
-import { joinTimeoutOption, parseSeconds, type WorkerCount, workersOption } from "./worker-count.js";
+import { joinTimeoutOption, type WorkerCount, workersOption } from "./worker-count.js";
 
 interface Flags extends SecurityFlags {
   readonly listen: string;
@@ -42,13 +42,13 @@ export function coordinatorCommand(): Command {
     .option(
       "--rejoin-timeout <s>",
       "seconds that a run below its minimum waits for new workers, before it saves and ends with 75",
-      parseSeconds,
+      parseNonNegative,
       600,
     )
     .option(
       "--return-timeout <s>",
       "seconds that a run which is taken up again waits for workers that may still hold its state",
-      parseSeconds,
+      parseNonNegative,
       30,
     )
     .addOption(slicesOption())

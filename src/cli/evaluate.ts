@@ -19,11 +19,12 @@ import { chooseWeights, type WeightsKind } from "../evaluate/weights.js";
 import { IsoergError } from "../util/error.js";
 import { didYouMean } from "../util/nearest.js";
 import { addInputOptions, type InputFlags, inputOptionsOf } from "./analyze/input-flags.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addEngineOptions, type EngineFlags } from "./engine-options.js";
 import { describeRobustness } from "./evaluate/describe-robustness.js";
 import { onProcesses } from "./evaluate/processes.js";
 import { createRobustnessBar } from "./evaluate/robustness-progress.js";
 import { interruptible } from "./interruptible.js";
+import { parseCount, parseNatural } from "./numbers.js";
 import { createProgressLine } from "./progress-line.js";
 import { textTable } from "./text-table.js";
 
@@ -304,10 +305,6 @@ function parseAttacks(text: string): AttackChoice {
       });
   }
   return { targets, attacks };
-}
-
-function parseNatural(text: string): number {
-  return text.trim() === "0" ? 0 : parseCount(text);
 }
 
 function parseSigma(text: string): number {

@@ -13,9 +13,10 @@ import type { WeightsKind } from "../evaluate/weights.js";
 import { energies } from "../model/energy.js";
 import { IsoergError } from "../util/error.js";
 import { didYouMean } from "../util/nearest.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addEngineOptions, type EngineFlags } from "./engine-options.js";
 import { parseWeights } from "./evaluate.js";
 import { interruptible } from "./interruptible.js";
+import { parseCount } from "./numbers.js";
 import { createProgressLine } from "./progress-line.js";
 
 interface Flags extends EngineFlags {

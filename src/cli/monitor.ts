@@ -17,9 +17,10 @@ import { energies } from "../model/energy.js";
 import { type MonitorTotals, monitorMetrics } from "../report/monitor-metrics.js";
 import { IsoergError } from "../util/error.js";
 import { addInputOptions, type InputFlags, inputOptionsOf } from "./analyze/input-flags.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addEngineOptions, type EngineFlags } from "./engine-options.js";
 import { parseWeights } from "./evaluate.js";
 import { interruptible } from "./interruptible.js";
+import { parseCount, parsePositive } from "./numbers.js";
 import { serveMetricsText } from "./train/metrics-endpoint.js";
 
 interface Flags extends EngineFlags, InputFlags {
@@ -47,7 +48,7 @@ export function monitorCommand(): Command {
     .option("--false-alarms <rate>", "share of batches that may raise an alarm without drift", parseRate, 0.01)
     .option("--prometheus <file>", "keep metrics in this file, for node_exporter's textfile collector")
     .option("--metrics <host:port>", "serve metrics at GET /metrics")
-    .option("--follow <seconds>", "keep looking into the folders for new files, until stopped", parseSeconds)
+    .option("--follow <seconds>", "keep looking into the folders for new files, until stopped", parsePositive)
     .option("--fail", "end with status 1 when any batch raised an alarm", false)
     .option("--weights <which>", "auto, averaged or last", "auto")
     .option("--batch-size <n>", "samples in one pass", parseCount, 128);
@@ -195,11 +196,5 @@ async function writeMetrics(path: string, text: string): Promise<void> {
 function parseRate(text: string): number {
   const value = Number(text);
   if (!(value > 0 && value < 1)) throw new InvalidArgumentError("It takes a share between 0 and 1, for example 0.01.");
-  return value;
-}
-
-function parseSeconds(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError("It takes seconds above 0.");
   return value;
 }

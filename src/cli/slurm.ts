@@ -1,13 +1,12 @@
 /** `isoerg slurm render`: an experiment as an sbatch script, to be read, kept and submitted. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { loadConfig } from "../config/load.js";
 import { slurmOptions } from "../launch/slurm/options.js";
 import { renderSlurm } from "../launch/slurm/script.js";
-import { parseCount } from "./engine-options.js";
 import { parseGpus } from "./k8s/options.js";
-import { parseSeconds } from "./worker-count.js";
+import { parseCount, parseNatural } from "./numbers.js";
 
 interface Flags {
   readonly name?: string;
@@ -45,9 +44,9 @@ export function slurmCommand(): Command {
     .option("--partition <name>", "partition of the job (default: the cluster's)")
     .option("--account <name>", "account that the job is charged to")
     .option("--qos <name>", "quality of service of the job")
-    .option("--grace-period <s>", "seconds before the end of its time at which the job is told", parseSeconds, 180)
-    .option("--max-requeues <n>", "how often the job is queued again by itself", parseTimes, 20)
-    .option("--max-restarts <n>", "how often each worker that dies is started again within the job", parseTimes, 5)
+    .option("--grace-period <s>", "seconds before the end of its time at which the job is told", parseNatural, 180)
+    .option("--max-requeues <n>", "how often the job is queued again by itself", parseNatural, 20)
+    .option("--max-restarts <n>", "how often each worker that dies is started again within the job", parseNatural, 5)
     .option("--out <file>", "write it there (default: to the terminal)")
     .addHelpText(
       "after",
@@ -86,7 +85,3 @@ export function slurmCommand(): Command {
 }
 
 /** For commander. */
-function parseTimes(text: string): number {
-  if (!/^\d{1,6}$/.test(text)) throw new InvalidArgumentError("It takes a whole number from 0 on.");
-  return Number(text);
-}

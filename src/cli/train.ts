@@ -1,12 +1,13 @@
 /** `isoerg train`: leads a run from this process, with worker processes on this machine. */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { loadConfig } from "../config/load.js";
 import { printConfig } from "../config/print.js";
 import { checkExposure } from "../security/security.js";
 import { IsoergError } from "../util/error.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addEngineOptions, type EngineFlags } from "./engine-options.js";
+import { parseCount, parseNonNegative } from "./numbers.js";
 import { addSecurityOptions, type SecurityFlags, securityOf, securityWords } from "./security-options.js";
 import { checkExperiment } from "./train/check.js";
 import { mergeChildTraces, startChildren } from "./train/children.js";
@@ -51,7 +52,7 @@ export function trainCommand(): Command {
     .option(
       "--dry-run-limit <seconds>",
       "how long a dry run may measure: a smaller step, if need be; 0 for estimates alone",
-      parseSeconds,
+      parseNonNegative,
       20,
     )
     .option("--print-config", "show every setting and where it came from, and end")
@@ -124,13 +125,6 @@ export function slicesOption(): Option {
   return new Option("--slices <how>", "equal parts of each batch for all workers, or parts by measured speed; results are the same")
     .choices(["equal", "measured"])
     .default("equal");
-}
-
-function parseSeconds(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value < Number.POSITIVE_INFINITY))
-    throw new InvalidArgumentError("It takes seconds, 0 or more.");
-  return value;
 }
 
 /** How many workers a run wants, at least needs and at most takes. @throws IsoergError USAGE */

@@ -1,5 +1,6 @@
 /** How many workers a run is to have, and how long it waits for them: the options and their values, the same where a run begins. */
 import { InvalidArgumentError, Option } from "commander";
+import { parseNonNegative } from "./numbers.js";
 
 export interface WorkerCount {
   /** The run goes on while so many are left; null where only one number was given. */
@@ -22,7 +23,7 @@ export function joinTimeoutOption(): Option {
     "--join-timeout <s>",
     "seconds that the start waits for all workers, before it goes on with the minimum or ends with 75",
   )
-    .argParser(parseSeconds)
+    .argParser(parseNonNegative)
     .default(60);
 }
 
@@ -33,10 +34,4 @@ export function parseWorkers(text: string): WorkerCount {
   if (!found || first < 1 || (second !== null && second < first))
     throw new InvalidArgumentError("give a number, or MIN:MAX with MIN at least 1 and at most MAX.");
   return second === null ? { min: null, expected: first, max: null } : { min: first, expected: second, max: second };
-}
-
-/** Whole seconds, 0 allowed. @throws InvalidArgumentError */
-export function parseSeconds(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("give a whole number of seconds.");
-  return Number(text);
 }

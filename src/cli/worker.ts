@@ -10,11 +10,11 @@ import { openHealthServer } from "../wire/health.js";
 import type { RunningServer } from "../wire/server.js";
 import type { Whereabouts } from "../worker/dialer.js";
 import { runWorker } from "../worker/worker.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "./engine-options.js";
+import { addEngineOptions, type EngineFlags } from "./engine-options.js";
+import { parseCount, parseNonNegative } from "./numbers.js";
 import { addSecurityOptions, type SecurityFlags, securityOf } from "./security-options.js";
 import { INTERRUPTED, onStopSignals } from "./stop-signals.js";
 import { leaderOf } from "./train/run-folder.js";
-import { parseSeconds } from "./worker-count.js";
 
 interface Flags extends EngineFlags, SecurityFlags {
   readonly coordinator?: string;
@@ -57,7 +57,7 @@ export function workerCommand(): Command {
     .option(
       "--reconnect-timeout <s>",
       "seconds to look for a coordinator that was lost, keeping what this worker has; 0 to end with it",
-      parseSeconds,
+      parseNonNegative,
       600,
     )
     .option("--log <file>", "append what happens as JSON lines")

@@ -9,8 +9,8 @@ import {
   formatAllReduceBench,
 } from "../../../bench/allreduce.js";
 import { fitAllReduce, formatAllReduceFit } from "../../../bench/allreduce-fit.js";
-import { parseCount } from "../engine-options.js";
 import { interruptible } from "../interruptible.js";
+import { parseCount, parsePositive } from "../numbers.js";
 
 interface Flags {
   readonly ranks: readonly number[];
@@ -29,7 +29,7 @@ export function allReduceCommand(): Command {
     .description("Time sums of vectors over processes, for sizes from bytes to tens of megabytes.")
     .option("--ranks <list>", "numbers of processes, with commas between", parseRanks, ALL_REDUCE_WORLD_SIZES)
     .option("--rounds <n>", "rings opened of each program, in turn", parseCount, 1)
-    .option("--seconds <s>", "how long each size is summed in each round, about", parseSeconds, 0.3)
+    .option("--seconds <s>", "how long each size is summed in each round, about", parsePositive, 0.3)
     .addOption(new Option("--peer <peer>", "measure other programs in turn").choices(["none", "gloo", "mpi", "all"]).default("none"))
     .addOption(
       new Option("--sizes <list>", "sizes of the vectors, such as 64K,1M")
@@ -71,12 +71,6 @@ function parseRanks(text: string): readonly number[] {
   const counts = text.split(",").map(parseCount);
   if (counts.some((count) => count < 2)) throw new InvalidArgumentError("A sum takes two processes or more.");
   return counts;
-}
-
-function parseSeconds(text: string): number {
-  const seconds = Number(text);
-  if (!(seconds > 0)) throw new InvalidArgumentError("It must be a number of seconds above zero.");
-  return seconds;
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 * 1024 };

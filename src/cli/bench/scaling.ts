@@ -11,8 +11,9 @@ import { loadConfig } from "../../config/load.js";
 import { IsoergError } from "../../util/error.js";
 import { describeMachine } from "../../util/machine.js";
 import { packageVersion } from "../../util/package.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "../engine-options.js";
+import { addEngineOptions, type EngineFlags } from "../engine-options.js";
 import { interruptible } from "../interruptible.js";
+import { parseCount, parseNonNegative, parsePositive } from "../numbers.js";
 import { sourceCommit } from "./step.js";
 
 interface Flags extends EngineFlags {
@@ -60,22 +61,22 @@ export function scalingCommand(): Command {
     .option("--rounds <n>", "how often each run is made, in turn", parseCount, 2)
     .option("--control-plane <list>", "only this: a coordinator with so many simulated workers that compute nothing", parseCounts)
     .option("--samples-per-worker <n>", "of simulated workers", parseCount, 16)
-    .option("--step-ms <n>", "what simulated workers pretend to compute, in milliseconds", parseMilliseconds, 0)
+    .option("--step-ms <n>", "what simulated workers pretend to compute, in milliseconds", parseNonNegative, 0)
     .option("--feed", "simulated workers take in the experiment's real samples")
     .option("--models <list>", "experiments to extrapolate (default: the measured one and jdat)", parseNames)
     .option("--links <list>", "links between hosts, in Gb/s", parseNumbers, [10, 25, 100, 400])
     .option("--predict <list>", "numbers of workers to extrapolate to", parseCounts, [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096])
     .option("--workers-per-host <n>", "of the extrapolated cluster", parseCount, 8)
-    .option("--gflops <n>", "GFLOP/s that one worker of the extrapolated cluster reaches in training (default: as here)", parseNumber)
+    .option("--gflops <n>", "GFLOP/s that one worker of the extrapolated cluster reaches in training (default: as here)", parsePositive)
     .addOption(
       new Option("--mtbf-hours <n>", "of one worker")
-        .argParser(parseNumber)
+        .argParser(parsePositive)
         .default(MTBF_HOURS, `${MTBF_HOURS}, of the GPUs in Llama 3's training`),
     )
-    .option("--recovery-seconds <n>", "until the survivors of a failure go on (default: as measured; 10 where it was not)", parseNumber)
-    .option("--repair-minutes <n>", "until a lost worker is replaced", parseNumber, 10)
-    .option("--checkpoint-seconds <n>", "for comparison: what a checkpoint takes of a trainer that has nothing else", parseNumber, 30)
-    .option("--restart-minutes <n>", "and what its start from one takes", parseNumber, 5)
+    .option("--recovery-seconds <n>", "until the survivors of a failure go on (default: as measured; 10 where it was not)", parsePositive)
+    .option("--repair-minutes <n>", "until a lost worker is replaced", parsePositive, 10)
+    .option("--checkpoint-seconds <n>", "for comparison: what a checkpoint takes of a trainer that has nothing else", parsePositive, 30)
+    .option("--restart-minutes <n>", "and what its start from one takes", parsePositive, 5)
     .addOption(new Option("--samples-from <who>", "who reads the samples").choices(["coordinator", "workers"]).default("workers"))
     .option("--from <file>", "measure nothing: extrapolate anew from the measurements in a file of --json")
     .option("--json <file>", "write all points and predictions")
@@ -212,15 +213,5 @@ function parseCounts(text: string): readonly number[] {
   return counts;
 }
 
-function parseNumber(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError("It takes a number above 0.");
-  return value;
-}
-
-function parseMilliseconds(text: string): number {
-  return text.trim() === "0" ? 0 : parseNumber(text);
-}
-
-const parseNumbers = (text: string): readonly number[] => text.split(",").map(parseNumber);
+const parseNumbers = (text: string): readonly number[] => text.split(",").map(parsePositive);
 const parseNames = (text: string): readonly string[] => text.split(",").map((name) => name.trim());

@@ -9,8 +9,9 @@ import { IsoergError } from "../../util/error.js";
 import { describeMachine } from "../../util/machine.js";
 import { didYouMean } from "../../util/nearest.js";
 import { packageRoot, packageVersion } from "../../util/package.js";
-import { addEngineOptions, type EngineFlags, parseCount } from "../engine-options.js";
+import { addEngineOptions, type EngineFlags } from "../engine-options.js";
 import { interruptible } from "../interruptible.js";
+import { parseCount } from "../numbers.js";
 import { renderPart, renderResults } from "./render.js";
 
 interface StepFlags extends EngineFlags {

@@ -2,8 +2,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Config } from "../../config/schema.js";
 import { graceSecondsOf, type K8sOptions, k8sOptions, nameOf } from "../../k8s/options.js";
-import { parseCount } from "../engine-options.js";
-import { parseSeconds } from "../worker-count.js";
+import { parseCount, parseNatural } from "../numbers.js";
 import { measure } from "./measure.js";
 import { addPlaceOptions, type PlaceFlags, placesOf } from "./places.js";
 
@@ -41,9 +40,9 @@ export function addK8sOptions(command: Command): Command {
       .option("--run-storage <quantity>", "size of the run's volume (default: 20Gi)")
       .option("--data-claim <name>", "claim that holds the prepared data sets, a folder each (default: isoerg-data)")
       .option("--queue <name>", "Kueue's LocalQueue for the workers")
-      .option("--grace-period <s>", "seconds between SIGTERM and SIGKILL (default: 120)", parseSeconds)
+      .option("--grace-period <s>", "seconds between SIGTERM and SIGKILL (default: 120)", parseNatural)
       .option("--measured <run>", "folder of a run of this size: the grace period is taken from its steps and saves")
-      .option("--join-timeout <s>", "seconds that the start waits for all workers (default: 1800)", parseSeconds)
+      .option("--join-timeout <s>", "seconds that the start waits for all workers (default: 1800)", parseNatural)
       .option("--insecure", "plaintext between the pods (default: mutual TLS, with certificates and join token from Secrets)"),
     "coordinator and workers",
   );

@@ -7,9 +7,10 @@ import { studyFolder, studyObjects, trialJob } from "../../k8s/sweep/trial-job.j
 import { toYamlStream } from "../../k8s/write.js";
 import type { Strategy, SweepSpec } from "../../sweep/spec.js";
 import { type RequestOptions, requestOf, type TrialRequest } from "../../sweep/trial/request.js";
-import { type EngineFlags, parseCount } from "../engine-options.js";
+import type { EngineFlags } from "../engine-options.js";
 import { addPlaceOptions, type PlaceFlags, placesOf } from "../k8s/places.js";
 import { addClusterOptions, type ClusterFlags, clusterOf } from "../launch/kubernetes.js";
+import { parseCount } from "../numbers.js";
 
 export interface TrialFlags extends ClusterFlags, PlaceFlags {
   readonly image?: string;
