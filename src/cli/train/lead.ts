@@ -106,7 +106,8 @@ export async function leadRun(options: LeadOptions): Promise<RunResult> {
   coordinator.events.on("event", (event) => {
     if (event.kind === "generation") hasBegun = true;
     if (event.kind === "notice") progress.say(event.message);
-    else if (event.kind === "generation" && event.generation > 1) progress.say(`generation ${event.generation}: ${event.reason}`);
+    else if (event.kind === "generation" && (event.generation > 1 || event.workers.length < options.workers))
+      progress.say(`generation ${event.generation}: ${event.reason}`);
     else if (event.kind === "commit") {
       status = coordinator.status();
       progress.update(status);
