@@ -28,8 +28,11 @@ export interface MembershipState {
   readonly candidates: readonly Candidate[];
   /** Incarnations by rank; null before the first generation of this coordinator. */
   readonly members: readonly string[] | null;
-  /** Those of the generation before this coordinator that are not back yet, and until when they are waited for. */
-  readonly awaited: { readonly workers: readonly string[]; readonly numBack: number; readonly untilMs: number };
+  /**
+   * Those of the generation before this coordinator that are not back yet, and until when nothing begins without them; by `foundByMs`
+   * those who are alive have come.
+   */
+  readonly awaited: { readonly workers: readonly string[]; readonly numBack: number; readonly untilMs: number; readonly foundByMs: number };
   /** Since when there were too few workers; null when there are enough. */
   readonly belowMinimumSinceMs: number | null;
   /** Whether the present generation must be replaced even if nobody came or went (a collective failed). */
@@ -92,6 +95,8 @@ function decideFirst(nowMs: number, state: MembershipState, options: MembershipO
   if (candidates.length >= options.expectedWorkers) return [begin(), here];
   if (awaited.numBack > 0 && awaited.workers.length === 0 && candidates.length >= options.minWorkers)
     return [begin(), `all ${awaited.numBack} workers of the last generation are back`];
+  if (awaited.numBack > 0 && nowMs >= awaited.foundByMs && candidates.length >= options.minWorkers)
+    return [begin(), `${here}; of the last generation ${awaited.workers.join(", ")} did not come back`];
   const waitedMs = nowMs - (state.belowMinimumSinceMs ?? nowMs);
   if (waitedMs < options.joinTimeoutMs) return [{ kind: "wait" }, here];
   if (candidates.length >= options.minWorkers)

@@ -3,6 +3,8 @@
  * gathered here, and what it says is carried out, as far as the stage of the run lets it. A last checkpoint under way comes first,
  * and so does a return to an earlier one.
  */
+
+import { FOUND_WITHIN_MS } from "../wire/reconnect.js";
 import type { LastSave } from "./last-save.js";
 import { decideMembership, type MembershipState } from "./membership.js";
 import type { WorkerEntry } from "./roster.js";
@@ -84,7 +86,11 @@ export class Regrouping {
     return {
       candidates,
       members: generation?.members ?? null,
-      awaited: sessions.awaited((incarnation) => roster.get(incarnation) !== undefined, startedAtMs + returnTimeoutMs),
+      awaited: {
+        ...sessions.awaited((incarnation) => roster.get(incarnation) !== undefined),
+        untilMs: startedAtMs + returnTimeoutMs,
+        foundByMs: startedAtMs + Math.max(returnTimeoutMs, FOUND_WITHIN_MS),
+      },
       belowMinimumSinceMs: this.#belowMinimumSinceMs,
       broken,
     };

@@ -26,10 +26,10 @@ export class Sessions {
   }
 
   /** Of the run's last generation before this coordinator: who may still come back. */
-  awaited(isHere: (incarnation: string) => boolean, untilMs: number): MembershipState["awaited"] {
+  awaited(isHere: (incarnation: string) => boolean): Pick<MembershipState["awaited"], "workers" | "numBack"> {
     const { members } = this.#start;
     const away = members.filter(({ incarnation }) => !isHere(incarnation) && !this.#superseded.has(incarnation));
     const numBack = members.filter(({ incarnation }) => isHere(incarnation)).length;
-    return { workers: away.map(({ workerId }) => workerId), numBack, untilMs };
+    return { workers: away.map(({ workerId }) => workerId), numBack };
   }
 }

@@ -8,6 +8,7 @@ import type { Client } from "@grpc/grpc-js";
 import { NO_SECURITY, type Security } from "../security/security.js";
 import { IsoergError } from "../util/error.js";
 import { openClient, RefusedByTls, waitForCoordinator } from "../wire/client.js";
+import { RECONNECT } from "../wire/reconnect.js";
 
 /** Where the coordinator may be now, the likeliest first; empty where nobody knows at present. */
 export type Whereabouts = () => Promise<readonly string[]>;
@@ -24,8 +25,6 @@ export interface Reached {
   readonly address: string;
 }
 
-const ATTEMPT_MS = 5_000;
-
 export class Dialer {
   readonly #whereabouts: Whereabouts;
   readonly #security: Security;
@@ -34,7 +33,12 @@ export class Dialer {
   #failures = 0;
   #turn = 0;
 
-  constructor({ whereabouts, security = NO_SECURITY, random = Math.random, pauseMs = { first: 200, longest: 5_000 } }: DialerOptions) {
+  constructor({
+    whereabouts,
+    security = NO_SECURITY,
+    random = Math.random,
+    pauseMs = { first: RECONNECT.firstPauseMs, longest: RECONNECT.longestPauseMs },
+  }: DialerOptions) {
     this.#whereabouts = whereabouts;
     this.#security = security;
     this.#random = random;
@@ -59,7 +63,7 @@ export class Dialer {
       if (address !== undefined) {
         const client = openClient(address, this.#security);
         try {
-          await waitForCoordinator(client, address, Math.max(1, Math.min(ATTEMPT_MS, until - performance.now())), this.#security);
+          await waitForCoordinator(client, address, Math.max(1, Math.min(RECONNECT.attemptMs, until - performance.now())), this.#security);
           return { client, address };
         } catch (error) {
           client.close();

@@ -32,7 +32,7 @@ function candidate(incarnation: string, heardAtMs = 0): Candidate {
   };
 }
 
-const NOBODY = { workers: [], numBack: 0, untilMs: 0 };
+const NOBODY = { workers: [], numBack: 0, untilMs: 0, foundByMs: 0 };
 
 function decide(nowMs: number, present: string[], state: Partial<MembershipState> = {}, heardAtMs = nowMs) {
   const candidates = present.map((incarnation) => candidate(incarnation, heardAtMs));
@@ -93,7 +93,7 @@ describe("membership, a history", () => {
       "taken up again: some may still hold the state",
       100,
       ["a1", "b2", "c2"],
-      { awaited: { workers: ["d"], numBack: 1, untilMs: 1_000 } },
+      { awaited: { workers: ["d"], numBack: 1, untilMs: 1_000, foundByMs: 11_000 } },
       { kind: "wait" },
       "3 of 3 workers are here; d may still hold the run's state",
     ],
@@ -101,15 +101,39 @@ describe("membership, a history", () => {
       "taken up again: they were waited for long enough",
       1_000,
       ["a1", "b2", "c2"],
-      { awaited: { workers: ["d"], numBack: 1, untilMs: 1_000 } },
+      { awaited: { workers: ["d"], numBack: 1, untilMs: 1_000, foundByMs: 11_000 } },
       { kind: "begin", members: ["a1", "b2", "c2"] },
       "3 of 3 workers are here",
+    ],
+    [
+      "taken up again: one may still come",
+      10_999,
+      ["a1", "b1"],
+      { awaited: { workers: ["c"], numBack: 2, untilMs: 1_000, foundByMs: 11_000 } },
+      { kind: "wait" },
+      "2 of 3 workers are here",
+    ],
+    [
+      "taken up again: whoever is alive has come",
+      11_000,
+      ["a1", "b1"],
+      { awaited: { workers: ["c"], numBack: 2, untilMs: 1_000, foundByMs: 11_000 } },
+      { kind: "begin", members: ["a1", "b1"] },
+      "2 of 3 workers are here; of the last generation c did not come back",
+    ],
+    [
+      "taken up again: too few have come",
+      11_000,
+      ["a1"],
+      { awaited: { workers: ["c"], numBack: 1, untilMs: 1_000, foundByMs: 11_000 } },
+      { kind: "wait" },
+      "1 of 3 workers are here",
     ],
     [
       "taken up again: all that were in it are back",
       100,
       ["a1", "b1"],
-      { awaited: { workers: [], numBack: 2, untilMs: 1_000 } },
+      { awaited: { workers: [], numBack: 2, untilMs: 1_000, foundByMs: 11_000 } },
       { kind: "begin", members: ["a1", "b1"] },
       "all 2 workers of the last generation are back",
     ],
