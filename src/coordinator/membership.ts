@@ -30,7 +30,7 @@ export interface MembershipState {
   readonly members: readonly string[] | null;
   /**
    * Those of the generation before this coordinator that are not back yet, and until when nothing begins without them; by `foundByMs`
-   * those who are alive have come.
+   * those who are alive have come, as long as nobody else comes.
    */
   readonly awaited: { readonly workers: readonly string[]; readonly numBack: number; readonly untilMs: number; readonly foundByMs: number };
   /** Since when there were too few workers; null when there are enough. */

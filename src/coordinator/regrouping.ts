@@ -89,7 +89,8 @@ export class Regrouping {
       awaited: {
         ...sessions.awaited((incarnation) => roster.get(incarnation) !== undefined),
         untilMs: startedAtMs + returnTimeoutMs,
-        foundByMs: startedAtMs + Math.max(returnTimeoutMs, FOUND_WITHIN_MS),
+        // From the last arrival: a coordinator that was suspended rather than killed is missed late, but by all at about the same time.
+        foundByMs: Math.max(startedAtMs + returnTimeoutMs, ...candidates.map(({ joinedAtMs }) => joinedAtMs + FOUND_WITHIN_MS)),
       },
       belowMinimumSinceMs: this.#belowMinimumSinceMs,
       broken,

@@ -23,6 +23,7 @@ import { hostOf, NO_SECURITY, type Security } from "../security/security.js";
 import type { Token } from "../security/token.js";
 import { IsoergError } from "../util/error.js";
 import { MAX_MESSAGE_BYTES } from "./proto.js";
+import { RECONNECT } from "./reconnect.js";
 
 /** Who is expected at the other end: the coordinator, by the name it is called by, or some worker of the run. */
 export type Callee = "coordinator" | "worker";
@@ -36,7 +37,7 @@ export function openClient(address: string, security: Security = NO_SECURITY, ca
     ...(security.identity && { "grpc.ssl_target_name_override": isIP(name) === 0 ? name : COORDINATOR_NAME }),
     "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-    "grpc.keepalive_time_ms": 10_000,
+    "grpc.keepalive_time_ms": RECONNECT.keepaliveMs,
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 2_000,
