@@ -191,6 +191,13 @@ const scenarios = [
     },
   },
   {
+    name: "two at once: the coordinator killed, and a worker gone for good",
+    during: async (cluster) => {
+      await cluster.untilStep(AT);
+      await Promise.all([cluster.strike({ kind: "kill", who: "leader" }), cluster.strike({ kind: "term", who: "w1" })]);
+    },
+  },
+  {
     name: "two at once: two of three workers killed",
     during: async (cluster) => {
       await cluster.untilStep(AT);
