@@ -353,6 +353,17 @@ describe("a run that is launched again", () => {
     await again.ended;
   });
 
+  it("takes a claim that is there as it is, whatever its size and class, and whoever made it", async () => {
+    const claim = { kind: "PersistentVolumeClaim", apiVersion: "v1", metadata: { name: "isoerg-data" } };
+    const spec = { accessModes: ["ReadOnlyMany"], storageClassName: "slow", volumeName: "v7", resources: { requests: { storage: "3Ti" } } };
+    api.create("persistentvolumeclaims", { ...claim, spec });
+    const run = start(rendered({ storageClass: "fast" }));
+    await cluster.pod(WORKERS);
+    expect(api.list("persistentvolumeclaims").find(({ metadata }) => metadata.name === "isoerg-data")?.spec).toEqual(spec);
+    run.stop();
+    await run.ended;
+  });
+
   it("waits for what is being deleted, which would go with what is applied to it", async () => {
     const claim = rendered().find(({ kind, metadata }) => kind === "PersistentVolumeClaim" && metadata.name === "quickstart-runs");
     api.create("persistentvolumeclaims", claim as object);

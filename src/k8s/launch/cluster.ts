@@ -10,6 +10,7 @@ import {
   CoreV1Api,
   type CoreV1Event,
   KubeConfig,
+  type KubernetesObject,
   KubernetesObjectApi,
   Log,
   NetworkingV1Api,
@@ -94,6 +95,9 @@ export class Cluster {
     const { namespace = this.namespace } = object.metadata;
     const whole = { ...object, metadata: { ...object.metadata, namespace } };
     try {
+      // A claim can hardly be changed once it is bound, and is shared: one that is there is taken as it is.
+      const claim = object.kind === "PersistentVolumeClaim" ? await this.#read(whole) : null;
+      if (claim !== null) return claim.metadata ?? {};
       const admitted = asClientObject(await this.#asAdmitted(whole));
       const { metadata } = await this.#objects.patch(admitted, undefined, dryRun, FIELD_MANAGER, false, PatchStrategy.ServerSideApply);
       return metadata ?? {};
@@ -127,11 +131,16 @@ export class Cluster {
   async #asAdmitted(object: Manifest): Promise<Manifest> {
     const { spec } = object as Manifest & { readonly spec?: { readonly suspend?: boolean } };
     if (spec?.suspend === undefined) return object;
+    const there = (await this.#read(object)) as { readonly spec?: { readonly suspend?: boolean } } | null;
+    return there === null ? object : ({ ...object, spec: { ...spec, suspend: there.spec?.suspend ?? false } } as Manifest);
+  }
+
+  /** What is there of that kind and name; null for nothing. */
+  async #read(object: Manifest): Promise<KubernetesObject | null> {
     try {
-      const there = (await this.#objects.read(object)) as { readonly spec?: { readonly suspend?: boolean } };
-      return { ...object, spec: { ...spec, suspend: there.spec?.suspend ?? false } } as Manifest;
+      return await this.#objects.read(object);
     } catch (error) {
-      if (error instanceof ApiException && error.code === 404) return object;
+      if (error instanceof ApiException && error.code === 404) return null;
       throw error;
     }
   }
