@@ -262,7 +262,9 @@ export function timed(
 ): TimedRun {
   const counted = steps.slice(from, to);
   const stepMs = counted.map((step) => activeMs(spans, step));
-  const isWhole = counted.map(({ from: begin, to: end }, i) => end - begin - (stepMs[i] as number) < SLACK_MS);
+  const wasStopped = ({ from: begin, to: end }: Span): boolean => end - begin - activeMs(spans, { from: begin, to: end }) >= SLACK_MS;
+  // A step's phases begin in the step before it, whose verdict they don't wait for.
+  const isWhole = counted.map((step, i) => !wasStopped(step) && !wasStopped(steps[from + i - 1] ?? step));
   const phases = counted.flatMap((_, i) => {
     const block = i - (i % period);
     return isWhole.slice(block, block + period).every(Boolean) ? [phasesMs[from + i] as TimedRun["phasesMs"][number]] : [];
