@@ -1,5 +1,5 @@
 /**
- * Two groups of processes on one machine, in turn: while one computes the other is stopped (SIGSTOP), and every few seconds they change
+ * Two groups of processes on one machine, in turn: while one computes the other is stopped (SIGSTOP), and after each turn they change
  * places. A machine whose speed drifts (other guests, heat, a cron job) then slows both alike; measured one after the other they would
  * have met two machines, and their ratio would tell of those.
  */

@@ -77,7 +77,7 @@ ${worst ? tile(signedPercent(worst.error), `error of the model on the held-out p
 
 function measuredSection(result: ScalingResult): Html {
   return html`<section><h2>Scaling on this machine ${MEASURED}</h2>
-<p>Efficiency is T(1)/T(n) where each worker keeps its slice (weak), and T(1)/(n T(n)) where all share one batch (strong). T(1) is one worker, with the whole communication stack and without it. Workers of one machine share its caches and its memory; so the ideal is what n independent processes of the same size reach beside each other, and “of ideal” is the column that tells what distributing costs. For it both sides had the machine in turn, a few seconds each, so that it was the same machine for both; ± is the standard error over turns.</p>
+<p>Efficiency is T(1)/T(n) where each worker keeps its slice (weak), and T(1)/(n T(n)) where all share one batch (strong). T(1) is one worker, with the whole communication stack and without it. Workers of one machine share its caches and its memory; so the ideal is what n independent processes of the same size reach beside each other, and “of ideal” is the column that tells what distributing costs. For it both sides had the machine in turn, a second or more each, so that it was the same machine for both; ± is the standard error over turns.</p>
 ${(["weak", "strong"] as const).map((mode) => modeFigures(result, mode))}
 ${sumsTable(result)}
 ${result.measured.recovery ? html`<h3>A failure</h3><p>${recoveryText(result)}</p>` : NOTHING}</section>`;

@@ -83,5 +83,3 @@ export function slurmCommand(): Command {
     .addCommand(render)
     .addHelpText("after", "\nExample:\n  $ isoerg slurm render jdat --nodes 4 --gpus 8 --out jdat.sbatch");
 }
-
-/** For commander. */

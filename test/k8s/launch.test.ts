@@ -1,81 +1,20 @@
-/** `isoerg launch` against an API server that speaks HTTP: the whole way to the end, and what can go wrong on it. */
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+/** `isoerg launch` against an API server that speaks HTTP: the way to the end of a run, and what can keep it from beginning. */
+import { describe, expect, it } from "vitest";
 import { launchCommand } from "../../src/cli/launch.js";
 import { Cluster } from "../../src/k8s/launch/cluster.js";
-import { launch } from "../../src/k8s/launch/launch.js";
 import { toYamlStream } from "../../src/k8s/write.js";
 import { exitCodeOf } from "../../src/util/error.js";
-import { FakeApi, type Stored } from "./fake-api.js";
-import { FakeControllers, isOver } from "./fake-controllers.js";
+import { isOver } from "./fake-controllers.js";
 import { RESOURCES } from "./fake-resources.js";
-import { findKubectl } from "./kubectl.js";
+import { api, bothRun, COORDINATOR, cluster, endsWell, kubeconfig, start, useCluster, WORKERS, withoutServer } from "./launched.js";
 import { BUCKET_OPTIONS, IN_BUCKET, rendered, renderedAt } from "./rendered.js";
 
-const COORDINATOR = "quickstart-coordinator";
-const WORKERS = "quickstart-workers";
-
-let api: FakeApi;
-let cluster: FakeControllers;
-let kubeconfig: string;
-beforeEach(async () => {
-  api = await FakeApi.start();
-  cluster = new FakeControllers(api);
-  kubeconfig = join(mkdtempSync(join(tmpdir(), "isoerg-kubeconfig-")), "config");
-  writeFileSync(kubeconfig, api.kubeconfig());
-});
-afterEach(() => api.close());
-
-interface Launched {
-  readonly lines: string[];
-  readonly ended: Promise<unknown>;
-  /** Settles when a line that holds the words has been said. */
-  said(words: string): Promise<void>;
-  stop(): void;
-}
-
-function start(objects = rendered()): Launched {
-  const lines: string[] = [];
-  const waiting: { words: string; resolve: () => void }[] = [];
-  const wish = new AbortController();
-  const say = (text: string): void => {
-    lines.push(text);
-    for (const { words, resolve } of waiting) if (text.includes(words)) resolve();
-  };
-  const options = {
-    cluster: new Cluster({ kubeconfig, namespace: null }),
-    name: "quickstart",
-    objects,
-    say,
-    signal: wish.signal,
-    workersEndMs: 0,
-  };
-  return {
-    lines,
-    ended: launch(options).then(
-      () => null,
-      (error: unknown) => error,
-    ),
-    said: (words) =>
-      lines.some((line) => line.includes(words)) ? Promise.resolve() : new Promise((resolve) => waiting.push({ words, resolve })),
-    stop: () => wish.abort(),
-  };
-}
+useCluster();
 
 function resourceOf(kind: string): string {
   const [resource] = Object.entries(RESOURCES).find(([, known]) => known.kind === kind) ?? [];
   if (resource === undefined) throw new Error(`the API server of the tests has no ${kind}`);
   return resource;
-}
-
-/** Both kinds of pod run. @returns the coordinator's */
-async function bothRun(): Promise<string> {
-  const leader = await cluster.pod(COORDINATOR);
-  cluster.run(leader);
-  for (const index of ["0", "1"]) cluster.run(await cluster.pod(WORKERS, index));
-  return leader;
 }
 
 describe("a launched run", () => {
@@ -86,9 +25,7 @@ describe("a launched run", () => {
     api.writeLog(leader, "waiting for 2 workers", "step 1/100  loss 2.3");
     await run.said("step 1/100");
     api.writeLog(leader, "100 of 100 steps are saved");
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(leader, 0);
-    expect(await run.ended).toBeNull();
+    await endsWell(run, leader);
     expect(run.lines).toEqual([
       expect.stringContaining("applied 12 objects to default on http://127.0.0.1:"),
       "waiting for 2 workers",
@@ -112,99 +49,6 @@ describe("a launched run", () => {
     await run.ended;
   });
 
-  it("survives a killed worker, tells why it ended with the end of its log, and follows its successor", async () => {
-    const run = start();
-    const leader = await bothRun();
-    const worker = await cluster.pod(WORKERS, "1");
-    api.writeLog(worker, "step 7", "allocating");
-    cluster.end(worker, 137, { reason: "OOMKilled" });
-    await run.said("the end of the log");
-    expect(run.lines.join("\n")).toContain(`${worker}: ended with 137: it used more memory than its limit; give --memory more`);
-    expect(run.lines.join("\n")).toContain(`the end of the log of ${worker}:\n  | step 7\n  | allocating`);
-    const successor = await cluster.pod(WORKERS, "1");
-    expect(successor).not.toBe(worker);
-    cluster.run(successor);
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(leader, 0);
-    expect(await run.ended).toBeNull();
-  });
-
-  it("takes an eviction for what it is: no failure, another pod", async () => {
-    const run = start();
-    const leader = await bothRun();
-    const worker = await cluster.pod(WORKERS, "0");
-    cluster.end(worker, 143, { disruption: "Eviction API: evicting" });
-    await run.said(`${worker}: is taken away: Eviction API: evicting`);
-    cluster.run(await cluster.pod(WORKERS, "0"));
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(leader, 0);
-    expect(await run.ended).toBeNull();
-    expect(run.lines.join("\n")).not.toContain("ended with");
-  });
-
-  it("says what a pod on a lost node waits for", async () => {
-    const run = start();
-    await bothRun();
-    const worker = await cluster.pod(WORKERS, "1");
-    const message = "Taint manager: deleting due to NoExecute taint";
-    api.update("pods", worker, (pod) => {
-      pod.metadata.deletionTimestamp = "2026-01-01T00:00:00Z";
-      pod.spec.nodeName = "node-2";
-      pod.status.conditions = [{ type: "DisruptionTarget", status: "True", reason: "DeletionByTaintManager", message }];
-    });
-    await run.said("another comes when the node answers again or is deleted (kubectl delete node node-2)");
-    run.stop();
-    await run.ended;
-  });
-
-  it("says once what pods wait for: a node, an image, a queue", async () => {
-    const run = start(rendered({ queue: "research" }));
-    await run.said("quickstart-workers: waits in the queue research");
-    const leader = await cluster.pod(COORDINATOR);
-    for (let i = 0; i < 3; i++) cluster.unschedulable(leader, "0/2 nodes are available: 2 Insufficient cpu.");
-    await run.said("waits for a node: 0/2 nodes are available");
-    cluster.cantPull(leader, "isoerg:cpu: not found");
-    await run.said("can't start: ImagePullBackOff: isoerg:cpu: not found");
-    api.update("jobs", WORKERS, (job) => {
-      job.spec.suspend = false; // admitted
-    });
-    await bothRun();
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(leader, 0);
-    expect(await run.ended).toBeNull();
-    expect(run.lines.filter((line) => line.includes("waits for a node"))).toHaveLength(1);
-  });
-
-  it("says why pods are not made, or don't start, as only events tell, and only of its own", async () => {
-    const run = start();
-    const leader = await cluster.pod(COORDINATOR);
-    await cluster.pod(WORKERS);
-    const of = (kind: string, object: Stored | undefined) => ({ kind, name: object?.metadata.name, uid: object?.metadata.uid });
-    const warn = (name: string, involvedObject: object, reason: string, message: string): unknown =>
-      api.create("events", { apiVersion: "v1", kind: "Event", metadata: { name }, type: "Warning", reason, message, involvedObject });
-    const secret = 'MountVolume.SetUp failed for volume "token" : secret "quickstart-token" not found';
-    for (const name of ["a", "b"]) warn(name, of("Pod", cluster.active(COORDINATOR)), "FailedMount", secret);
-    const workers = api.list("jobs").find(({ metadata }) => metadata.name === WORKERS);
-    warn("c", { kind: "Pod", name: "other", uid: "other" }, "FailedMount", secret);
-    warn("d", of("Pod", cluster.active(COORDINATOR)), "Unhealthy", "Startup probe failed");
-    for (const tried of ["x", "y"])
-      warn(`e-${tried}`, of("Job", workers), "FailedCreate", `pods "quickstart-workers-0-${tried}" is forbidden: exceeded quota`);
-    await run.said(`${WORKERS}: can't make a pod: pods "quickstart-workers-0-x" is forbidden: exceeded quota`);
-    expect(run.lines.slice(1)).toEqual([`${leader}: can't start yet: ${secret}`, expect.stringContaining("can't make a pod")]);
-    run.stop();
-    await run.ended;
-  });
-
-  it("needs no right to read events", async () => {
-    api.intercept = (_method, path) => (path.endsWith("/events") ? { code: 403, message: "events is forbidden" } : null);
-    const run = start();
-    const leader = await bothRun();
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(leader, 0);
-    expect(await run.ended).toBeNull();
-    expect(run.lines.join("\n")).not.toContain("forbidden");
-  });
-
   it("follows a coordinator that is deleted, and whose log goes with it", async () => {
     const run = start();
     const first = await bothRun();
@@ -215,9 +59,7 @@ describe("a launched run", () => {
     cluster.run(second);
     api.writeLog(second, "coordinator 2 of the run: 5 steps are committed");
     await run.said("coordinator 2 of the run");
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(second, 0);
-    expect(await run.ended).toBeNull();
+    await endsWell(run, second);
     expect(run.lines.slice(1)).toEqual([
       "step 5/100",
       "coordinator 2 of the run: 5 steps are committed",
@@ -235,9 +77,7 @@ describe("a launched run", () => {
     cluster.run(second);
     api.writeLog(second, "coordinator 2 of the run: 5 steps are committed");
     await run.said("coordinator 2 of the run");
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(second, 0);
-    expect(await run.ended).toBeNull();
+    await endsWell(run, second);
   });
 
   it("tells each line once when log streams break, and misses nothing when watches end and the past is forgotten", async () => {
@@ -249,9 +89,7 @@ describe("a launched run", () => {
     api.compact();
     api.writeLog(leader, "three");
     await run.said("three");
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(leader, 0);
-    expect(await run.ended).toBeNull();
+    await endsWell(run, leader);
     expect(run.lines.filter((line) => /^(one|two|three)$/.test(line))).toEqual(["one", "two", "three"]);
   });
 
@@ -311,124 +149,6 @@ describe("a launched run", () => {
     expect((error as Error).message).toBe(`${WORKERS} failed: ${why}; first, worker of ${first} ended with 1: failed`);
     expect(api.list("jobs").find(({ metadata }) => metadata.name === COORDINATOR)?.spec.suspend).toBe(true);
   });
-
-  it("goes on in the cluster when its launcher is interrupted, and the same command follows it again", async () => {
-    const run = start();
-    const leader = await bothRun();
-    api.writeLog(leader, "step 9/100");
-    await run.said("step 9/100");
-    run.stop();
-    expect(await run.ended).toMatchObject({ code: "STOPPED", message: "no longer followed; the run quickstart goes on in the cluster" });
-    expect(cluster.active(COORDINATOR)).toBeDefined();
-    const again = start();
-    await again.said("step 9/100");
-    for (const index of ["0", "1"]) cluster.end(await cluster.pod(WORKERS, index), 0);
-    cluster.end(leader, 0);
-    expect(await again.ended).toBeNull();
-    expect(api.list("jobs")).toHaveLength(2);
-  });
-});
-
-describe("a run that is launched again", () => {
-  const policies = (): readonly string[] => api.list("networkpolicies").map(({ metadata }) => metadata.name);
-  const inBucket = renderedAt(IN_BUCKET, BUCKET_OPTIONS);
-
-  it("without its bucket loses the way to it, and nothing that others made", async () => {
-    const first = start(inBucket);
-    await cluster.pod(WORKERS);
-    first.stop();
-    await first.ended;
-    expect(policies()).toContain("quickstart-bucket");
-    const metrics = {
-      apiVersion: "networking.k8s.io/v1",
-      kind: "NetworkPolicy",
-      metadata: { ...rendered()[0]?.metadata, name: "quickstart-metrics" },
-    };
-    api.create("networkpolicies", metrics);
-    for (const job of [COORDINATOR, WORKERS]) api.remove("jobs", job);
-    const again = start();
-    await again.said("deleted what is not of this run any more: NetworkPolicy quickstart-bucket");
-    expect(policies()).toEqual(["quickstart-deny", "quickstart-coordinator", "quickstart-workers", "quickstart-metrics"]);
-    again.stop();
-    await again.ended;
-  });
-
-  it("takes a claim that is there as it is, whatever its size and class, and whoever made it", async () => {
-    const claim = { kind: "PersistentVolumeClaim", apiVersion: "v1", metadata: { name: "isoerg-data" } };
-    const spec = { accessModes: ["ReadOnlyMany"], storageClassName: "slow", volumeName: "v7", resources: { requests: { storage: "3Ti" } } };
-    api.create("persistentvolumeclaims", { ...claim, spec });
-    const run = start(rendered({ storageClass: "fast" }));
-    await cluster.pod(WORKERS);
-    expect(api.list("persistentvolumeclaims").find(({ metadata }) => metadata.name === "isoerg-data")?.spec).toEqual(spec);
-    run.stop();
-    await run.ended;
-  });
-
-  it("waits for what is being deleted, which would go with what is applied to it", async () => {
-    const claim = rendered().find(({ kind, metadata }) => kind === "PersistentVolumeClaim" && metadata.name === "quickstart-runs");
-    api.create("persistentvolumeclaims", claim as object);
-    api.update("persistentvolumeclaims", "quickstart-runs", ({ metadata }) => {
-      metadata.deletionTimestamp = "2026-01-01T00:00:00Z";
-    });
-    const run = start();
-    await run.said("waits for PersistentVolumeClaim quickstart-runs, which is being deleted");
-    expect(api.list("serviceaccounts")).toEqual([]);
-    api.remove("persistentvolumeclaims", "quickstart-runs");
-    await cluster.pod(WORKERS);
-    expect(api.list("persistentvolumeclaims").map(({ metadata }) => metadata.name)).toContain("quickstart-runs");
-    run.stop();
-    await run.ended;
-  });
-
-  it("goes on where it may not look for policies, and says so", async () => {
-    api.intercept = (method, path) =>
-      method === "GET" && path.endsWith("/networkpolicies") ? { code: 403, message: 'User "tester" cannot list' } : null;
-    const run = start();
-    await run.said('policies of an earlier run may be left: network policies of default: not allowed: User "tester" cannot list');
-    await cluster.pod(WORKERS);
-    run.stop();
-    await run.ended;
-  });
-});
-
-describe("a queued run", () => {
-  it("tells of each time that it waits", async () => {
-    const run = start(rendered({ queue: "research" }));
-    const setSuspended = (suspend: boolean): void =>
-      api.update("jobs", WORKERS, (job) => {
-        job.spec.suspend = suspend;
-        // The condition's time is in whole seconds.
-        if (!suspend && job.status?.conditions) job.status.conditions[0].lastTransitionTime = "2026-01-01T00:00:00Z";
-      });
-    await run.said("waits in the queue research");
-    setSuspended(false);
-    await bothRun();
-    setSuspended(true);
-    await cluster.until(() => cluster.active(WORKERS, "0") === undefined);
-    setSuspended(false);
-    await bothRun();
-    run.stop();
-    await run.ended;
-    expect(run.lines.filter((line) => line.includes("waits in the queue"))).toHaveLength(2);
-  });
-
-  it("that was admitted stays so when it is launched, and so followed, again", async () => {
-    const objects = rendered({ queue: "research" });
-    const run = start(objects);
-    await run.said("waits in the queue research");
-    api.update("jobs", WORKERS, (job) => {
-      job.spec.suspend = false;
-    });
-    await bothRun();
-    run.stop();
-    await run.ended;
-    const again = start(objects);
-    await again.said("applied 12 objects");
-    expect(api.list("jobs").find(({ metadata }) => metadata.name === WORKERS)?.spec.suspend).toBe(false);
-    expect(cluster.active(WORKERS, "1")).toBeDefined();
-    again.stop();
-    await again.ended;
-  });
 });
 
 describe("a launch that can't begin", () => {
@@ -467,9 +187,9 @@ describe("a launch that can't begin", () => {
   });
 
   it("says that there is no server", async () => {
-    await api.close();
-    expect((await start().ended) as Error).toMatchObject({ code: "NETWORK", message: expect.stringContaining("can't be reached") });
-    api = await FakeApi.start();
+    await withoutServer(async () => {
+      expect((await start().ended) as Error).toMatchObject({ code: "NETWORK", message: expect.stringContaining("can't be reached") });
+    });
   });
 
   it("says that there is no such context, and no such kubeconfig", () => {
@@ -489,28 +209,5 @@ describe("--dry-run", () => {
       process.stdout.write = write;
     }
     expect(said.join("")).toBe(toYamlStream(rendered()));
-  });
-});
-
-const kubectl = await findKubectl();
-if (typeof kubectl === "string") console.warn(`skipped: ${kubectl}`);
-
-describe.skipIf(typeof kubectl === "string")("the fake API server, driven by the real kubectl,", () => {
-  const ask = async (...args: string[]): Promise<string> =>
-    typeof kubectl === "string" ? "" : kubectl(["--kubeconfig", kubeconfig, ...args]);
-
-  it("takes the base, shows its pods, follows a log, waits, and deletes", async () => {
-    const base = join(import.meta.dirname, "..", "..", "k8s", "base");
-    const applied = await ask("apply", "--server-side", "--validate=false", "-k", base);
-    expect(applied.trim().split("\n")).toHaveLength(12);
-    expect(applied).toContain("job.batch/quickstart-workers serverside-applied");
-    const leader = await bothRun();
-    expect(await ask("get", "pods", "-l", "app.kubernetes.io/instance=quickstart", "-o", "name")).toContain(`pod/${leader}`);
-    api.writeLog(leader, "step 1/100");
-    cluster.end(leader, 0);
-    expect(await ask("logs", leader, "-c", "coordinator")).toBe("step 1/100\n");
-    expect(await ask("wait", "--for=condition=Complete", "job/quickstart-coordinator", "--timeout=10s")).toContain("condition met");
-    await ask("delete", "job", "quickstart-workers", "--wait=false");
-    expect(api.list("jobs")).toHaveLength(1);
   });
 });

@@ -1,33 +1,24 @@
 /** k8s/launcher-role.yaml: a launcher that is allowed this and no more carries a run, and its failure, to the end. */
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { V1PolicyRule, V1Role } from "@kubernetes/client-node";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { beforeEach, expect, it } from "vitest";
 import { parse } from "yaml";
-import { Cluster } from "../../src/k8s/launch/cluster.js";
-import { launch } from "../../src/k8s/launch/launch.js";
 import type { Manifest } from "../../src/k8s/objects.js";
 import { packageRoot } from "../../src/util/package.js";
-import { FakeApi } from "./fake-api.js";
-import { FakeControllers } from "./fake-controllers.js";
+import { api, COORDINATOR, cluster, start, useCluster } from "./launched.js";
 import { BUCKET_OPTIONS, IN_BUCKET, rendered, renderedAt } from "./rendered.js";
 import { problemsOf } from "./schema.js";
 
 const role = parse(readFileSync(join(packageRoot, "k8s", "launcher-role.yaml"), "utf8")) as V1Role;
 const rules = role.rules ?? [];
 
-let api: FakeApi;
-let controllers: FakeControllers;
-let kubeconfig: string;
+useCluster();
+
 /** Rules that something was allowed by, and what was refused. */
 let used: Set<V1PolicyRule>;
 let refused: string[];
-beforeEach(async () => {
-  api = await FakeApi.start();
-  controllers = new FakeControllers(api);
-  kubeconfig = join(mkdtempSync(join(tmpdir(), "isoerg-kubeconfig-")), "config");
-  writeFileSync(kubeconfig, api.kubeconfig());
+beforeEach(() => {
   used = new Set();
   refused = [];
   api.intercept = (method, path, query) => {
@@ -45,7 +36,6 @@ beforeEach(async () => {
     return refused.length > 0 ? { code: 403, message: refused.join(", ") } : null;
   };
 });
-afterEach(() => api.close());
 
 /** As the API server reads a request; whoever applies what is not there must be allowed to make it, too. */
 function verbsOf(method: string, name: string | undefined, query: URLSearchParams): readonly string[] {
@@ -56,16 +46,11 @@ function verbsOf(method: string, name: string | undefined, query: URLSearchParam
 }
 
 async function launched(objects: readonly Manifest[], exitCode: number): Promise<unknown> {
-  const cluster = new Cluster({ kubeconfig, namespace: null });
-  const signal = new AbortController().signal;
-  const ended = launch({ cluster, name: "quickstart", objects, say: () => {}, signal }).then(
-    () => null,
-    (error: unknown) => error,
-  );
-  const leader = await controllers.pod("quickstart-coordinator");
-  controllers.run(leader);
-  controllers.end(leader, exitCode);
-  return await ended;
+  const run = start(objects);
+  const leader = await cluster.pod(COORDINATOR);
+  cluster.run(leader);
+  cluster.end(leader, exitCode);
+  return await run.ended;
 }
 
 it("is a valid Role", () => {
